@@ -1,0 +1,55 @@
+# `make demo` and `make test` each need Python 3.10 or newer and nothing else. GNU make 3.81 (macOS) is enough.
+#
+#   PYTHON=/path/to/python3   the Python that .venv is made from (default: the first on PATH that is new enough)
+#   VENV=folder               another place for the environment
+#   ARGS='-k pack -x'         more arguments for pytest
+
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+# The demo and the tests start many short processes: without stored bytecode each of them pays seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Two targets of one call would install into one environment at once.
+.NOTPARALLEL:
+.PHONY: help demo test check format bench clean
+
+help:
+	@echo "make demo    record a sweep of real training runs, then show, compare, fetch and copy them"
+	@echo "make test    run the tests"
+	@echo "make check   formatting, lint, types and the layers of the source"
+	@echo "make format  format the source and apply the lint rules' safe fixes"
+	@echo "make bench   print the benchmark table"
+	@echo "make clean   delete .venv and what the tools keep"
+
+demo: $(VENV)/.has-demo
+	@$(BIN)/tracker demo
+
+test: $(VENV)/.has-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.has-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.has-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.has-test
+	@$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find objstore tracker tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of packages: a second call starts at once, and a change of pyproject.toml installs anew.
+$(VENV)/.has-demo: EXTRAS := demo
+$(VENV)/.has-test: EXTRAS := test
+$(VENV)/.has-lint: EXTRAS := test,lint
+$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint: pyproject.toml
+	@PYTHON='$(PYTHON)' sh .ci/environment '$(VENV)' '$(EXTRAS)'
+	@touch $@

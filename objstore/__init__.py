@@ -1,0 +1,1 @@
+"""A content-addressed store in plain files: bytes, ids, packs and heads. It knows nothing of experiments."""

@@ -1,0 +1,146 @@
+"""Every path, limit and magic number of a store, each with its unit and its reason. Computes names, touches no disk."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- the tree of a store ---------------------------------------------------------------------------------------
+
+FORMAT_FILE: Final = "format"
+CONFIG_FILE: Final = "config.toml"
+PACKS: Final = "packs"
+REFS: Final = "refs"
+TABLES: Final = "refs.packed"
+LIVE: Final = "live"
+QUEUES: Final = "queues"
+TRASH: Final = "trash"
+CACHE: Final = "cache"
+TMP: Final = "tmp"
+FOLDERS: Final = (PACKS, REFS, TABLES, LIVE, QUEUES, TRASH, CACHE, TMP)
+UNION: Final = (PACKS, REFS, TABLES)  # what a copier has to carry; the rest belongs to one place
+
+FORMAT: Final[dict[str, object]] = {
+    "version": 1,
+    "hash": "blake3",
+    "chunker": "fastcdc2020/32768/131072/524288",
+    "features": {"read": [], "write": [], "gc": []},
+}
+
+# --- limits ----------------------------------------------------------------------------------------------------
+
+BLOB_MAX: Final = 8 * MIB  # a file up to this size is one blob; larger ones become chunk lists
+CHUNK_MIN: Final = 32 * KIB
+CHUNK_AVG: Final = 128 * KIB  # the knee between bytes saved in a second version and entries in a list
+CHUNK_MAX: Final = 512 * KIB
+FRAME_RAW_MAX: Final = (
+    1 * MIB
+)  # neighbouring chunks encoded together: better ratio, still a small random read
+GROUP_RAW_MAX: Final = (
+    64 * KIB
+)  # small records share a frame up to here: alone they compress to 0.79, together to 0.16
+PACK_TARGET: Final = (
+    64 * MIB
+)  # one plain put to any object service, and large enough that a listing stays short
+RECORD_MAX: Final = 16 * MIB  # a tree, list page or commit; larger ones are refused before they are parsed
+RAW_MAX: Final = 1 << 50  # bytes an object may claim to hold
+FOOTER_MAX: Final = 256 * MIB
+TABLE_MAX: Final = 1024 * MIB
+HEADS_MAX: Final = 256 * MIB  # bytes of heads in one table: 400,000 of 600; they are held in memory
+TREE_PAGE_MAX: Final = 10_000  # entries in one tree record before it is paged
+LIST_PAGE_MAX: Final = 16_384  # entries in one chunk-list record before it is paged
+PAGE_MIN: Final = (
+    256  # entries before a page may end: else chosen names, or one chunk repeated, make pages of one
+)
+PAGE_MASK: Final = (
+    4095  # pages end where a hash is 0 under this mask: 4096 entries on average, whatever came before
+)
+DEPTH_MAX: Final = 64  # of nested trees
+RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
+COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
+FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
+PREFIX_MIN: Final = 6  # characters of an id that may stand for it
+
+LABEL_MAX: Final = 100  # bytes of a path component; longer ones are cut
+LABEL_CUT: Final = 60
+
+# Names that Windows reserves in every folder, whatever their extension.
+RESERVED: Final = frozenset(
+    [
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        "conin$",
+        "conout$",
+        *(f"{p}{n}" for p in ("com", "lpt") for n in "123456789¹²³"),
+    ]
+)
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_HEAD = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{64})")
+_PACK = re.compile(r"([0-9a-f]{64})\.pack")
+_TABLE = re.compile(r"([0-9a-f]{64})\.table")
+_NOT_LABEL = re.compile(r"[^a-z0-9_.-]")
+
+
+def is_key(text: str) -> bool:
+    """Whether `text` is a head's key: 32 lower-case hex digits."""
+    return _KEY.fullmatch(text) is not None
+
+
+def is_hex_id(text: str) -> bool:
+    """Whether `text` is a full object id: 64 lower-case hex digits."""
+    return _HEX64.fullmatch(text) is not None
+
+
+def pack_path(pack_id: str) -> str:
+    """Where a pack lies, relative to the store."""
+    return f"{PACKS}/{pack_id[:2]}/{pack_id}.pack"
+
+
+def table_path(table_id: str) -> str:
+    """Where a head table lies, relative to the store."""
+    return f"{TABLES}/{table_id}.table"
+
+
+def head_path(label: str, key: str, commit_id: str) -> str:
+    """Where a head file lies, relative to the store."""
+    return f"{REFS}/{label}/{key}.{commit_id}"
+
+
+def parse_pack_name(name: str) -> str | None:
+    """The pack id in a file name, or None for anything else."""
+    match = _PACK.fullmatch(name)
+    return match[1] if match else None
+
+
+def parse_table_name(name: str) -> str | None:
+    """The table id in a file name, or None for anything else."""
+    match = _TABLE.fullmatch(name)
+    return match[1] if match else None
+
+
+def parse_head_name(name: str) -> tuple[str, str] | None:
+    """The (key, commit id) in a file name, or None for anything else."""
+    match = _HEAD.fullmatch(name)
+    return (match[1], match[2]) if match else None
+
+
+def label(path: tuple[str, ...]) -> str:
+    """The folder below refs/ for a commit's display path (kind, group, name): kind and group, folded.
+
+    One component of [a-z0-9_.-], at most 100 bytes, safe on every file system. It is for people: two paths may
+    share a label, and a rename may leave a stale one; nothing is ever decided by it.
+    """
+    folded = _NOT_LABEL.sub("_", ".".join(path[:2]).lower().replace("/", ".")).strip(".")
+    if len(folded) > LABEL_MAX:
+        digest = hashlib.blake2b(folded.encode(), digest_size=8).hexdigest()
+        folded = f"{folded[:LABEL_CUT]}-{digest}"
+    folded = folded or "_"
+    return f"_{folded}" if folded.split(".")[0] in RESERVED else folded

@@ -1,0 +1,328 @@
+"""The committed records, frozen, and their canonical bytes: what a tree, a chunk list, a commit and `format` look like.
+
+Trees and commits are canonical JSON: UTF-8, keys sorted, no white space. Bytes that are valid JSON but not canonical
+are refused, so that one record has one id. Fields that this version does not know are kept as they came.
+"""
+
+from __future__ import annotations
+
+import struct
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+from typing import Any, Final
+
+import orjson
+
+from objstore import layout
+from objstore.errors import Corrupt, InvalidName, Unsupported
+from objstore.ids import Kind, ObjectId, hash_object
+
+
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """The canonical JSON of a record. Raises Corrupt for what JSON cannot hold (NaN must be spelled out before)."""
+    try:
+        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise Corrupt(f"a record cannot be written as JSON: {error}") from error
+
+
+def parse_canonical(data: bytes, what: str) -> dict[str, Any]:
+    """The record in canonical bytes; `what` names it in errors. Raises Corrupt for anything but canonical JSON."""
+    if len(data) > layout.RECORD_MAX:
+        raise Corrupt(f"{what} has {len(data)} bytes, more than the {layout.RECORD_MAX} a record may have")
+    try:
+        record = orjson.loads(data)
+        again = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError) as error:
+        raise Corrupt(f"{what} is not JSON: {error}") from error
+    if not isinstance(record, dict) or again != data:
+        raise Corrupt(f"{what} is not a canonical record")
+    return record
+
+
+class Mode(str, Enum):
+    """What a tree entry is, as written on disk."""
+
+    FILE = "file"
+    EXEC = "exec"
+    LINK = "link"  # a symbolic link: its target is the blob's content, data only
+    TREE = "tree"
+    PAGE = "page"  # a part of this very tree, which had too many entries for one record
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of object that an entry of this mode names."""
+        return Kind.TREE if self in (Mode.TREE, Mode.PAGE) else Kind.BLOB
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One name in a folder: `size` is the content's bytes, or the sum over a tree."""
+
+    name: str
+    mode: Mode
+    id: ObjectId
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One tree record: entries sorted by the UTF-8 bytes of their names."""
+
+    entries: tuple[TreeEntry, ...]
+
+    def encode(self) -> bytes:
+        """Canonical bytes."""
+        rows = [[e.name, e.mode.value, str(e.id), e.size] for e in self.entries]
+        return canonical({"entries": rows, "v": 1})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Tree:
+        """Parse and check one record: order, names, sizes. Raises Corrupt."""
+        record = parse_canonical(data, "a tree")
+        try:
+            version = check_count(record["v"])
+            entries = tuple(_entry(row) for row in _list(record["entries"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(f"a tree has a damaged entry: {error}") from error
+        if version != 1 or len(entries) > layout.TREE_PAGE_MAX:
+            raise Corrupt(f"a tree of version {version} with {len(entries)} entries cannot be read")
+        names = [e.name.encode() for e in entries]
+        if any(a >= b for a, b in pairwise(names)):
+            raise Corrupt("a tree's entries are not in order, or a name stands twice")
+        if len({e.mode is Mode.PAGE for e in entries}) > 1:
+            raise Corrupt("a tree has both pages and other entries")
+        return cls(entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes of content below it."""
+        return sum(e.size for e in self.entries)
+
+
+def _entry(row: Any) -> TreeEntry:
+    name, mode, hex_id, size = _list(row)
+    return TreeEntry(check_name(_text(name)), Mode(mode), ObjectId.parse(hex_id), check_count(size))
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a tree may hold it. Raises InvalidName for empty, `.`, `..`, `/`, NUL, or what is not UTF-8."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InvalidName(f"{name!r} cannot be a name in a tree")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidName(f"{name!r} is not valid UTF-8: rename the file") from error
+    return name
+
+
+def check_checkout_name(name: str) -> str:
+    """Return `name` if every supported file system can hold it. Raises InvalidName with the rule that it breaks."""
+    check_name(name)
+    if any(c in '\\:*?"<>|' or ord(c) < 32 for c in name):
+        raise InvalidName(f"{name!r} has a character that some file systems refuse")
+    if name[-1] in ". ":
+        raise InvalidName(f"{name!r} ends with a dot or a space")
+    if name.split(".")[0].rstrip().lower() in layout.RESERVED:
+        raise InvalidName(f"{name!r} is a reserved device name")
+    if len(name.encode()) > 255:
+        raise InvalidName(f"{name[:40]!r}… is longer than 255 bytes")
+    return name
+
+
+def collision_key(name: str) -> str:
+    """What two names share when a case-folding or normalising file system cannot tell them apart."""
+    # Twice, because folding can undo the normal form: Unicode's "canonical caseless match".
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def pages(items: list[Any], hashed: Iterable[bytes], limit: int) -> Iterator[list[Any]]:
+    """Cut a long list into pages whose ends depend on nearby content, so that an insertion changes one page.
+
+    A page ends at `limit` items, or after PAGE_MIN or more at one whose `hashed` bytes are 0 under PAGE_MASK
+    (little-endian, last four).
+    """
+    page: list[Any] = []
+    for item, digest in zip(items, hashed, strict=True):
+        page.append(item)
+        cut = int.from_bytes(digest[-4:], "little") & layout.PAGE_MASK == 0
+        if len(page) >= (layout.PAGE_MIN if cut else limit):
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+_LIST_HEAD: Final = struct.Struct("<4sBBHI")
+_LIST_MAGIC: Final = b"OSCL"
+_LIST_ENTRY: Final = struct.Struct("<32sQ")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkList:
+    """A large file as its chunks (level 0), or as pages of such a list (level 1): pairs of (id, bytes of content)."""
+
+    level: int
+    items: tuple[tuple[ObjectId, int], ...]
+
+    def encode(self) -> bytes:
+        """Magic, version, level, count, then 40 bytes an item."""
+        head = _LIST_HEAD.pack(_LIST_MAGIC, 1, self.level, 0, len(self.items))
+        return head + b"".join(_LIST_ENTRY.pack(i, n) for i, n in self.items)
+
+    @classmethod
+    def decode(cls, data: bytes) -> ChunkList:
+        """Parse and check one record. Raises Corrupt."""
+        if len(data) < _LIST_HEAD.size or len(data) > layout.RECORD_MAX:
+            raise Corrupt(f"a chunk list of {len(data)} bytes")
+        magic, version, level, zero, count = _LIST_HEAD.unpack_from(data)
+        if (magic, version, zero) != (_LIST_MAGIC, 1, 0) or level > 1:
+            raise Corrupt("not a chunk list of version 1")
+        if len(data) != _LIST_HEAD.size + count * _LIST_ENTRY.size or count == 0:
+            raise Corrupt("a chunk list's length is not what its count says")
+        if level == 0 and count > layout.LIST_PAGE_MAX:
+            raise Corrupt(f"a page of a chunk list has {count} entries")
+        items = tuple((ObjectId(i), n) for i, n in _LIST_ENTRY.iter_unpack(data[_LIST_HEAD.size :]))
+        if any(not 0 < n <= (layout.CHUNK_MAX if level == 0 else layout.RAW_MAX) for _, n in items):
+            raise Corrupt("a chunk list has an impossible length")
+        return cls(level, items)
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return sum(n for _, n in self.items)
+
+
+_COMMIT_FIELDS: Final = frozenset(
+    ["v", "key", "path", "parents", "generation", "stamp", "state", "covers", "cut", "deleted", "rolling"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One state of one key, with what it covers and where it came from.
+
+    key: 32 hex digits of the thing it is a state of; path: (kind, group, name), for people; parents: ids of commits;
+    generation: 1 + the greatest of its parents'; stamp: microseconds since the epoch; state: id of a tree;
+    covers: per writer, the number of its last event folded in; cut: parents with a stamp up to it may be absent;
+    rolling: a state of a run that was still going on, which no later commit names as its parent.
+    """
+
+    key: str
+    path: tuple[str, ...]
+    parents: tuple[ObjectId, ...]
+    generation: int
+    stamp: int
+    state: ObjectId
+    covers: Mapping[str, int]
+    cut: int = 0
+    deleted: bool = False
+    rolling: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Canonical bytes: what a head file holds."""
+        return canonical(
+            {
+                **self.extra,
+                "v": 1,
+                "key": self.key,
+                "path": list(self.path),
+                "parents": [str(p) for p in self.parents],
+                "generation": self.generation,
+                "stamp": self.stamp,
+                "state": str(self.state),
+                "covers": dict(self.covers),
+                "cut": self.cut,
+                "deleted": self.deleted,
+                "rolling": self.rolling,
+            }
+        )
+
+    @property
+    def id(self) -> ObjectId:
+        """The id of its canonical bytes."""
+        return hash_object(Kind.COMMIT, self.encode())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Commit:
+        """Parse and check one record. Raises Corrupt."""
+        record = parse_canonical(data, "a commit")
+        try:
+            version = check_count(record["v"])
+            commit = cls(
+                key=_text(record["key"]),
+                path=tuple(_text(part) for part in _list(record["path"])),
+                parents=tuple(ObjectId.parse(p) for p in _list(record["parents"])),
+                generation=check_count(record["generation"]),
+                stamp=check_count(record["stamp"]),
+                state=ObjectId.parse(record["state"]),
+                covers={_text(w): check_count(n) for w, n in record["covers"].items()},
+                cut=check_count(record["cut"]),
+                deleted=_flag(record["deleted"]),
+                rolling=_flag(record["rolling"]),
+                extra={k: v for k, v in record.items() if k not in _COMMIT_FIELDS},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Corrupt(f"a commit has a damaged field: {error}") from error
+        if version != 1 or not layout.is_key(commit.key):
+            raise Corrupt("a commit has an unknown version or a damaged key")
+        return commit
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return value
+
+
+def check_count(value: Any) -> int:
+    """Return `value` if a record may hold it as a number: 0 to 2**53 - 1. Raises TypeError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= layout.COUNT_MAX:
+        raise TypeError(f"{value!r} is not a count")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is not true or false")
+    return value
+
+
+def format_bytes() -> bytes:
+    """The content of a new store's `format`."""
+    return orjson.dumps(layout.FORMAT, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
+
+
+def check_format(data: bytes, where: object) -> bool:
+    """Whether this version may write the store at `where` whose `format` holds `data`.
+
+    Raises Unsupported when it may not even read it, Corrupt.
+    """
+    damaged = Corrupt(f"{where}: the file {layout.FORMAT_FILE} is damaged: copy it from another store")
+    try:
+        if len(data) > layout.FORMAT_MAX:
+            raise damaged
+        found: dict[str, Any] = orjson.loads(data)
+        version, algorithm = found["version"], found["hash"]
+        if (version, algorithm) != (layout.FORMAT["version"], layout.FORMAT["hash"]):
+            # Before anything else is looked at: a later version may have no such fields.
+            raise Unsupported(f"{where} has format {version}/{algorithm}: update this program")
+        features = found["features"]
+        read, write, _ = (_list(features[part]) for part in ("read", "write", "gc"))
+        chunker = _text(found["chunker"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise damaged from error
+    if read:
+        raise Unsupported(f"{where} needs {', '.join(map(str, read))}: update this program")
+    # Who cuts differently does no harm, but would store every large file a second time.
+    return not write and chunker == layout.FORMAT["chunker"]

@@ -1,0 +1,147 @@
+"""Opens a store's folder and wires its parts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from objstore import files, layout
+from objstore.errors import Ambiguous, InvalidName, NotFound, ReadOnly
+from objstore.heads import Heads
+from objstore.ids import Kind, ObjectId
+from objstore.objects import Objects
+from objstore.publish import Transaction, fsync_folder, publish_bytes
+from objstore.records import check_format, format_bytes
+
+if TYPE_CHECKING:
+    from objstore.fsck import Report
+    from objstore.remotes import Source, Target
+    from objstore.sync import Progress, PullResult, PushResult
+
+
+class Store:
+    """A folder of packs and heads. It can be moved, copied, mounted read-only or united with another at any time."""
+
+    def __init__(self, root: Path, *, read_only: bool) -> None:
+        self.root = root
+        self.read_only = read_only
+        self.objects = Objects(root)
+        self.heads = Heads(root)
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Open an existing store. Raises NotFound, Corrupt, Unsupported; read-only where this user may not write."""
+        try:
+            with (root / layout.FORMAT_FILE).open("rb") as file:
+                data = file.read(layout.FORMAT_MAX + 1)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"{root} is not a store: it has no file named {layout.FORMAT_FILE}") from error
+        writable = check_format(data, root)
+        return cls(root, read_only=not writable or not os.access(root, os.W_OK))
+
+    @classmethod
+    def create(cls, root: Path, template: Path | None = None) -> Store:
+        """Make a store at `root` from a complete copy of `template` in one rename, or open the one that is there.
+
+        Any number of processes may do so at once: one of them makes it. Raises InvalidName where something else is
+        in the way, OSError where the parent folder cannot be written.
+        """
+        if not (root / layout.FORMAT_FILE).exists():
+            part = root.with_name(f"{root.name}.{secrets.token_hex(4)}.part")
+            try:
+                fill(part, template)
+                os.rename(part, root)
+                fsync_folder(root.parent)
+            except OSError:
+                shutil.rmtree(part, ignore_errors=True)
+                if not (root / layout.FORMAT_FILE).exists():
+                    if root.exists():
+                        raise InvalidName(
+                            f"{root} is there already and is no store: name another folder"
+                        ) from None
+                    raise
+        return cls.open(root)
+
+    def begin(self) -> Transaction:
+        """A transaction; `with store.begin() as tx:` publishes at the end of the block. Raises ReadOnly."""
+        self._check_writable()
+        return Transaction(self.root, self.objects)
+
+    def resolve(self, prefix: str) -> tuple[Kind, ObjectId]:
+        """The one object whose id begins with `prefix`, 6 digits or more. Raises NotFound, Ambiguous, InvalidName."""
+        if len(prefix) < layout.PREFIX_MIN or not set(prefix) <= set("0123456789abcdef") or len(prefix) > 64:
+            raise InvalidName(
+                f"{prefix!r} is no id: give {layout.PREFIX_MIN} to 64 of the digits 0-9 and a-f"
+            )
+        hits = self.objects.resolve(prefix)
+        if not hits:
+            self.objects.refresh()
+            hits = self.objects.resolve(prefix)
+        if not hits:
+            raise NotFound(f"no object's id begins with {prefix}")
+        if len(hits) > 1:
+            raise Ambiguous(prefix, [str(object_id) for _, object_id in hits])
+        return hits[0]
+
+    def get(self, object_id: ObjectId, target: Path) -> None:
+        """Write a blob to the file, or a tree to the new folder, `target`: whole and verified or not at all."""
+        if self.objects.kind(object_id) is Kind.TREE:
+            files.checkout(self.objects, object_id, target)
+        else:
+            files.get_file(self.objects, object_id, target)
+
+    def push(
+        self, remote: Target, keys: Collection[str] | None = None, progress: Progress | None = None
+    ) -> PushResult:
+        """Put living heads (all, or of `keys`) on a remote, with all they reach; see `objstore.sync.push`."""
+        from objstore.sync import push
+
+        return push(self.root, self.objects, self.heads, remote, keys=keys, progress=progress)
+
+    def pull(
+        self, remote: Source, keys: Collection[str] | None = None, progress: Progress | None = None
+    ) -> PullResult:
+        """Bring a remote's living heads (all, or of `keys`) here, with all they reach; see `objstore.sync.pull`."""
+        self._check_writable()
+        from objstore.sync import pull
+
+        return pull(self.root, self.objects, self.heads, remote, keys=keys, progress=progress)
+
+    def clone(self, remote: Source, progress: Progress | None = None) -> PullResult:
+        """Fill this new store from a remote. Raises NotFound where that holds no store; else as `pull`."""
+        self._check_writable()
+        from objstore.sync import clone
+
+        return clone(self.root, self.objects, self.heads, remote, progress=progress)
+
+    def fsck(self) -> Report:
+        """Check everything; see `objstore.fsck`."""
+        from objstore.fsck import check
+
+        return check(self.root)
+
+    def publish_bytes(self, name: str, data: bytes) -> None:
+        """Write a small file under its final name, whole or not at all, and durable on return."""
+        publish_bytes(self.root, name, data)
+
+    def close(self) -> None:
+        """Close open files; the store can still be used."""
+        self.objects.close()
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise ReadOnly(f"{self.root} cannot be written by this user or this version")
+
+
+def fill(folder: Path, template: Path | None) -> None:
+    """Write a fresh store into a new folder. Durable but for its settings: a store without `format` is none."""
+    if template is not None:
+        shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".gitkeep"))
+    folder.mkdir(exist_ok=True)
+    for name in layout.FOLDERS:
+        (folder / name).mkdir(exist_ok=True)
+    publish_bytes(folder, layout.FORMAT_FILE, format_bytes())

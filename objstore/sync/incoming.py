@@ -1,0 +1,405 @@
+"""Pull: what the remote's living heads reach and this store lacks, fetched by ranges, checked, and then published.
+
+Nothing that a remote sends is trusted: a frame is published once its bytes and all its objects hash right, a chunk
+list once its chunks make up its blob, a head once everything that it reaches is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from objstore import layout
+from objstore.errors import Corrupt, NotFound, StoreError, Unsupported
+from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
+from objstore.graph import Node
+from objstore.heads import Head, Heads, living
+from objstore.ids import Hasher, Kind, ObjectId
+from objstore.objects import Objects
+from objstore.pack import FrameEntry
+from objstore.records import ChunkList, Commit
+from objstore.remotes import Source
+from objstore.sync.claims import note_proved, proved
+from objstore.sync.frames import check, needs
+from objstore.sync.library import Library, Place
+from objstore.sync.shown import Progress, Shown, is_sound, look
+from objstore.sync.stage import Stage, publish_heads
+
+_SMALL: Final = 1 * layout.MIB  # bytes of a pack that is fetched whole: a second request would take longer
+_SHARE: Final = 0.5  # of a larger pack that must be of use for it to be fetched whole
+_GAP: Final = 256 * layout.KIB  # bytes fetched in vain rather than ask again
+_RANGE_MAX: Final = (
+    layout.PACK_TARGET + layout.RECORD_MAX
+)  # bytes in one request and so in memory: any pack of ours
+_ALONE: Final = 8 * layout.MIB  # bytes out of one pack that get a pack of their own here; less is joined
+_MANY: Final = 256  # heads; to walk fewer again at the next push costs less than to read every footer now
+_UNREADABLE: Final = (Corrupt, NotFound, Unsupported)
+_LISTS_MAX: Final = (
+    64 * layout.MIB
+)  # bytes of chunk lists that are held before anything is known to need them
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What a pull did: heads that are new here; objects and bytes fetched; packs made; heads that the remote had lost.
+
+    damaged: files of the remote that were wrong, each with what was wrong; what was needed of them was elsewhere.
+    """
+
+    heads: tuple[Head, ...]
+    objects: int
+    bytes: int
+    packs: int
+    rolled_back: tuple[Head, ...]
+    damaged: tuple[tuple[str, str], ...]
+
+
+def clone(
+    root: Path, objects: Objects, heads: Heads, remote: Source, *, progress: Progress | None = None
+) -> PullResult:
+    """Pull everything into the new, empty store at `root`. Raises NotFound where no store is; else as `pull`."""
+    shown = look(root, remote)
+    if shown.empty and not shown.format:
+        raise NotFound(f"{remote.url} holds no store: nothing was ever pushed there")
+    return _pull(root, objects, heads, shown, None, progress)
+
+
+def pull(
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    remote: Source,
+    *,
+    keys: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> PullResult:
+    """Bring the remote's living heads (all, or of `keys`) into the store at `root`, with everything they reach.
+
+    keys that the remote does not have are passed over; progress(bytes fetched, bytes to fetch as known so far). Raises
+    RemoteError when the remote fails: what was checked by then stays, without a head, and is not fetched again.
+    Raises Corrupt when something needed is damaged or missing there: heads that do not need it are pulled all the
+    same, nothing that is wrong is, and the error names both.
+    """
+    return _pull(root, objects, heads, look(root, remote), keys, progress)
+
+
+def _pull(
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    shown: Shown,
+    keys: Collection[str] | None,
+    progress: Progress | None,
+) -> PullResult:
+    objects.refresh()
+    wanted = list(_wanted(shown, heads, keys))
+    if not wanted:
+        shown.remember(head for several in heads.live().values() for head in several)
+        _refuse(shown, {}, 0, 0)
+        return PullResult((), 0, 0, 0, shown.rolled_back, tuple(sorted(shown.damaged.items())))
+    stage = Stage(root)
+    fetch = _Fetch(objects, stage, shown, greedy=keys is None, progress=progress)
+    try:
+        try:
+            ready = fetch.run(wanted)
+        finally:
+            # After an error too: what is whole and checked is not fetched again.
+            packs = stage.publish(objects)
+    finally:
+        stage.remove()
+    publish_heads(root, ready)
+    shown.remember(chain(ready, *heads.live().values()))
+    _refuse(shown, fetch.wrong(), len(wanted), len(ready))
+    if len(wanted) > _MANY and fetch.is_claimed():
+        note_proved(shown, proved(shown) | {h.id for h in wanted})
+    damaged = {**shown.damaged, **fetch.library.damaged}
+    return PullResult(
+        tuple(ready), fetch.objects, fetch.bytes, packs, shown.rolled_back, tuple(sorted(damaged.items()))
+    )
+
+
+def _wanted(shown: Shown, heads: Heads, keys: Collection[str] | None) -> Iterator[Head]:
+    """The heads that live there and that nothing here covers."""
+    here = {key: [head for head in several if is_sound(head)] for key, several in heads.all().items()}
+    for key in sorted(shown.keys):
+        mine = here.get(key, [])
+        known = {head.id for head in mine}
+        if (keys is None or key in keys) and not shown.ids(key) <= known:
+            yield from (head for head in living([*mine, *shown.of(key)]) if head.id not in known)
+
+
+def _refuse(shown: Shown, wrong: dict[str, str], wanted: int, ready: int) -> None:
+    """Raise Corrupt when the remote could not give what its heads reach, or some of its heads cannot be read.
+
+    Damage that took nothing away, since another copy was sound, is no error.
+    """
+    packs = {where for where in shown.damaged if where.startswith(f"{layout.PACKS}/")}
+    if ready == wanted and len(packs) == len(shown.damaged):
+        return
+    named = {**{where: what for where, what in shown.damaged.items() if where not in packs}, **wrong}
+    what = "; ".join(f"{where}: {why}" for where, why in list(named.items())[:8])
+    raise Corrupt(
+        f"{shown.remote.url} is damaged: {what}. {ready} of {wanted} new heads were pulled, nothing of what is wrong; "
+        "push again from a store that has the rest, or remove the damaged files there"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A chunk list as fetched: not to be published before it is proved."""
+
+    place: Place
+    header: FrameHeader
+    stored: bytes
+    size: int
+
+    @property
+    def top(self) -> ChunkList:
+        return ChunkList.decode(decode(self.header, self.stored))
+
+
+class _Fetch:
+    """Walks from heads to all they reach, and fetches into the stage what is not here.
+
+    greedy: fetch a whole pack when half of it is new, since all of it is probably wanted. `missing` is what no sound
+    copy was found of.
+    """
+
+    def __init__(
+        self, objects: Objects, stage: Stage, shown: Shown, *, greedy: bool, progress: Progress | None
+    ) -> None:
+        self._objects = objects
+        self._stage = stage
+        self._shown = shown
+        self._greedy = greedy
+        self._progress = progress
+        self.library = Library(shown, objects.packs().keys())
+        self._seen: set[ObjectId] = set()
+        self._lists: dict[ObjectId, _List] = {}
+        self._lists_size = 0
+        self._unproved: set[ObjectId] = set()
+        self.missing: set[ObjectId] = set()
+        self.objects = 0
+        self.bytes = 0
+        self._expected = 0
+
+    def run(self, wanted: list[Head]) -> list[Head]:
+        """Fetch what the heads reach; returns those of which everything is here or in the stage."""
+        frontier: list[Node] = [(Kind.COMMIT, head.id) for head in wanted]
+        while frontier:
+            absent = self._walk(frontier)
+            self._get(absent)
+            frontier = [node for node in absent if node[1] not in self.missing] or self._prove()
+        self._lists.clear()
+        return [head for head in wanted if self._is_complete(head)] if self.missing else wanted
+
+    def wrong(self) -> dict[str, str]:
+        """The remote's files that were found wrong, and what is nowhere, each with what is wrong."""
+        nowhere = "no sound pack holds it"
+        lost = {f"object {object_id}": nowhere for object_id in sorted(self.missing)[:4]}
+        packs = {w: why for w, why in self._shown.damaged.items() if w.startswith(f"{layout.PACKS}/")}
+        return {**self.library.damaged, **packs, **lost}
+
+    def is_claimed(self) -> bool:
+        """Whether all that the heads reach lies in packs that tables of the remote claim."""
+        return all(self.library.is_claimed(object_id) for object_id in self._seen)
+
+    # --- walking -------------------------------------------------------------------------------------------------
+
+    def _walk(self, frontier: list[Node]) -> list[Node]:
+        """Go on from nodes as far as what is here reaches; returns those that are not here, each once."""
+        stack, absent = frontier[::-1], dict[Node, None]()
+        while stack:
+            node = stack.pop()
+            if node[1] in self._seen or node[1] in self.missing:
+                continue
+            below = self._below(node)
+            if below is None:
+                absent[node] = None
+                continue
+            self._seen.add(node[1])
+            stack += reversed(below)
+        return list(absent)
+
+    def _below(self, node: Node) -> list[Node] | None:
+        """What an object names, or None when no readable copy is here."""
+        kind, object_id = node
+        for source in (self._objects, self._stage.objects):
+            if source.has(object_id):
+                try:
+                    return self._needs(source, node)
+                except _UNREADABLE:
+                    continue  # damaged here: a copy from the remote heals it
+        if kind is Kind.BLOB and object_id in self._lists:
+            self._unproved.add(object_id)
+            top = self._lists[object_id].top
+            return [(Kind.CHUNKS if top.level else Kind.BLOB, item) for item, _ in top.items]
+        return None
+
+    def _needs(self, source: Objects, node: Node) -> list[Node]:
+        if node[0] is not Kind.COMMIT:
+            return needs(source, node)
+        commit = Commit.decode(source.read(node[1], Kind.COMMIT, limit=layout.RECORD_MAX))
+        # History that was cut off may be absent everywhere; what is left of it there still comes along.
+        parents = [
+            p for p in commit.parents if not commit.cut or self._has(p) or self.library.find(p) is not None
+        ]
+        return [(Kind.TREE, commit.state), *((Kind.COMMIT, parent) for parent in parents)]
+
+    def _has(self, object_id: ObjectId) -> bool:
+        return self._objects.has(object_id) or self._stage.objects.has(object_id) or object_id in self._lists
+
+    def _is_complete(self, head: Head) -> bool:
+        stack, seen = [(Kind.COMMIT, head.id)], set[ObjectId]()
+        while stack:
+            node = stack.pop()
+            if node[1] in seen:
+                continue
+            seen.add(node[1])
+            below = self._below(node)
+            if below is None:
+                return False
+            stack += below
+        return True
+
+    # --- fetching ------------------------------------------------------------------------------------------------
+
+    def _get(self, absent: list[Node]) -> None:
+        """Fetch a copy of each node, or note it as missing; after one that is damaged the next round finds another."""
+        wanted: dict[str, set[int]] = {}
+        for _, object_id in absent:
+            place = self.library.find(object_id)
+            if place is None:
+                self.missing.add(object_id)
+            else:
+                wanted.setdefault(place[0], set()).add(place[1])
+        chosen = {pack_id: self._choose(pack_id, numbers) for pack_id, numbers in wanted.items()}
+        self._expected += sum(
+            self.library.frame((p, n)).size for p, numbers in chosen.items() for n in numbers
+        )
+        for pack_id, numbers in chosen.items():
+            self._fetch(pack_id, numbers, wanted[pack_id])
+        self._stage.finish()
+
+    def _choose(self, pack_id: str, wanted: set[int]) -> list[int]:
+        """The frames to fetch from a pack: the wanted ones, or all that hold something new where those are many."""
+        frames = self.library.footers[pack_id].frames
+        new = [n for n in range(len(frames)) if n in wanted or self._is_new((pack_id, n))]
+        whole = sum(frame.size for frame in frames)
+        useful = sum(frames[n].size for n in (new if self._greedy else wanted))
+        return new if whole <= _SMALL or useful >= whole * _SHARE else sorted(wanted)
+
+    def _is_new(self, place: Place) -> bool:
+        return self.library.is_sound(place) and not all(self._has(e.id) for e in self.library.inside(place))
+
+    def _fetch(self, pack_id: str, numbers: list[int], wanted: set[int]) -> None:
+        frames, name = self.library.footers[pack_id].frames, layout.pack_path(pack_id)
+        alone = sum(frames[n].size for n in numbers) >= _ALONE
+        if alone:
+            self._stage.finish()
+        for run in _runs(frames, numbers):
+            start, end = frames[run[0]].offset, frames[run[-1]].offset + frames[run[-1]].size
+            try:
+                data = self._shown.remote.get_range(name, start, end - start)
+            except NotFound:
+                self.library.spoil_pack(pack_id, "it is not there")
+                return
+            self.bytes += len(data)
+            for number in run:
+                at = frames[number].offset - start
+                self._take((pack_id, number), data[at : at + frames[number].size], number in wanted, alone)
+            self._report()
+        if alone:
+            self._stage.finish()
+
+    def _take(self, place: Place, data: bytes, wanted: bool, alone: bool) -> None:
+        """Check a frame and put it on the stage; a chunk list is held until its chunks have come."""
+        frame, inside = self.library.frame(place), self.library.inside(place)
+        try:
+            check(frame, inside, data)
+        except StoreError as error:
+            self.library.spoil(place, f"the frame at byte {frame.offset}: {error}")
+            return
+        stored, first = data[HEADER_SIZE:], inside[0]
+        if frame.header.encoding is Encoding.LIST:
+            if wanted or self._lists_size < _LISTS_MAX:
+                self._lists[first.id] = _List(place, frame.header, stored, first.size)
+                self._lists_size += len(stored)
+            return
+        limit = _RANGE_MAX if alone else layout.PACK_TARGET
+        self._stage.add(frame.header, stored, [(entry.id, entry.size) for entry in inside], limit)
+        self.objects += len(inside)
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            self._progress(self.bytes, max(self._expected, self.bytes))
+
+    # --- chunk lists ---------------------------------------------------------------------------------------------
+
+    def _prove(self) -> list[Node]:
+        """Stage the lists that make up their blobs; returns the blobs of the others, to look for another copy."""
+        wrong: list[Node] = []
+        for object_id in sorted(self._unproved):
+            found = self._lists.pop(object_id)
+            self._lists_size -= len(found.stored)
+            try:
+                self._check_whole(object_id, found.top)
+            except StoreError as error:
+                self.library.spoil(found.place, f"the chunk list of {object_id}: {error}")
+                self._seen.discard(object_id)
+                wrong.append((Kind.BLOB, object_id))
+                continue
+            self._stage.add(found.header, found.stored, [(object_id, found.size)])
+            self.objects += 1
+        self._unproved.clear()
+        self._stage.finish()
+        return wrong
+
+    def _check_whole(self, object_id: ObjectId, top: ChunkList) -> None:
+        whole = Hasher(threads=2)
+        for chunk_id, size in self._chunks(top):
+            data = self._read(chunk_id, Kind.BLOB, layout.CHUNK_MAX)
+            if len(data) != size:
+                raise Corrupt(f"chunk {chunk_id} is not as long as the list says")
+            whole.update(data)
+        if whole.id() != object_id:
+            raise Corrupt("its chunks do not make up that content")
+
+    def _chunks(self, top: ChunkList) -> Iterator[tuple[ObjectId, int]]:
+        if top.level == 0:
+            yield from top.items
+            return
+        for page_id, size in top.items:
+            page = ChunkList.decode(self._read(page_id, Kind.CHUNKS, layout.RECORD_MAX))
+            if page.level != 0 or page.size != size:
+                raise Corrupt(f"its page {page_id} is not what the list says")
+            yield from page.items
+
+    def _read(self, object_id: ObjectId, kind: Kind, limit: int) -> bytes:
+        failure: StoreError = NotFound(f"{object_id} is missing")
+        for source in (self._stage.objects, self._objects):
+            if any(not place.is_list for place in source.locate(object_id)):  # a chunk is never a list itself
+                try:
+                    return source.read(object_id, kind, limit=limit)
+                except StoreError as error:
+                    failure = error
+        raise failure
+
+
+def _runs(frames: tuple[FrameEntry, ...], numbers: list[int]) -> Iterator[list[int]]:
+    """Frames to fetch, as runs that are near enough to be one request each, and small enough to be held in memory."""
+    run: list[int] = []
+    for number in numbers:
+        frame = frames[number]
+        if run:
+            last = frames[run[-1]]
+            far = frame.offset - (last.offset + last.size) > _GAP
+            if far or frame.offset + frame.size - frames[run[0]].offset > _RANGE_MAX:
+                yield run
+                run = []
+        run.append(number)
+    if run:
+        yield run

@@ -1,0 +1,293 @@
+"""Push: what a remote lacks, as packs of up to 64 MiB, then one table that claims them and names the heads.
+
+Only what the pushed heads reach is sent, whatever else lies in the same packs here: that may be another task's, or
+deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from objstore import layout
+from objstore.errors import Corrupt, NotFound, ReadOnly
+from objstore.frame import HEADER_SIZE
+from objstore.graph import Node
+from objstore.heads import Head, Heads
+from objstore.ids import Kind, ObjectId
+from objstore.objects import Location, Objects
+from objstore.pack import ObjectEntry
+from objstore.publish import encode_group
+from objstore.remotes import Target
+from objstore.sync.claims import Claims, note_proved, proved
+from objstore.sync.frames import check, members, needs
+from objstore.sync.outbox import Outbox, has_pending, workplace
+from objstore.sync.shown import Progress, Shown, look
+
+_WHOLE_MIN: Final = 8 * layout.MIB  # bytes of a local pack that is sent as it is; smaller ones are joined
+_WHOLE_SHARE: Final = 0.9  # of such a pack's bytes that must be missing there
+_FRAME_SHARE: Final = 0.5  # of a frame's content that must be missing there for it to be copied as it is
+_LISTING_MAX: Final = 86_400.0  # seconds: a gc of the remote may give up what was claimed before that
+_STEP: Final = 1 * layout.MIB  # bytes between two reports of progress
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a push did: heads newly shown there; objects, bytes and packs sent; heads that the remote had lost.
+
+    damaged: files of heads here that cannot be read and so were passed over, each with what is wrong.
+    """
+
+    heads: tuple[Head, ...]
+    objects: int
+    bytes: int
+    packs: int
+    rolled_back: tuple[Head, ...]
+    damaged: tuple[tuple[str, str], ...]
+
+
+def clock() -> float:
+    """Seconds that pass while the machine sleeps, too."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME))
+
+
+def push(
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    remote: Target,
+    *,
+    keys: Collection[str] | None = None,
+    progress: Progress | None = None,
+    now: Callable[[], float] = clock,
+) -> PushResult:
+    """Put the living heads of the store at `root` (all, or of `keys`) on the remote, with everything they reach.
+
+    keys without a head are passed over; progress(bytes of content sent, bytes to send). Only adds: an interrupted push
+    has put packs that nobody claims yet, and the next one goes on from there. Raises RemoteError; Corrupt for an
+    object that is damaged here, or a table that is damaged there; NotFound for an object that neither side has;
+    ReadOnly when the remote has features that this version may not write. Then no head of this push is shown.
+    """
+    started = now()
+    objects.refresh()
+    shown = look(root, remote)
+    shown.refuse_damage()
+    mine = [h for key, several in heads.live().items() if keys is None or key in keys for h in several]
+    damaged = tuple(sorted(heads.damaged.items()))
+    known = proved(shown)
+    todo = [h for h in mine if h.id not in known and not shown.outlives(h)]
+    if not todo:
+        shown.remember(mine)
+        return PushResult((), 0, 0, 0, shown.rolled_back, damaged)
+    if not shown.writable:
+        raise ReadOnly(
+            f"{remote.url} has features that this version does not know: update this program to push there"
+        )
+    plan = _Plan(objects, shown)
+    plan.walk(todo)
+    with workplace(root) as folder, Outbox(folder, shown, remote) as outbox:
+        _Packing(root, objects, plan, outbox, progress).run()
+    if now() - started > _LISTING_MAX:
+        return push(root, objects, heads, remote, keys=keys, progress=progress, now=now)
+    packs = {**plan.adopted, **outbox.packs}
+    outbox.claim(packs, [h for h in todo if not shown.in_table(h)])
+    new = tuple(h for h in todo if h.id not in shown.ids(h.key))
+    shown.remember(mine, new)
+    note_proved(shown, known | {h.id for h in todo}, packs)
+    return PushResult(new, len(plan.missing), outbox.bytes, len(outbox.packs), shown.rolled_back, damaged)
+
+
+class _Plan:
+    """What the pushed heads reach, and what of it the remote lacks, in the order of a walk from the heads."""
+
+    def __init__(self, objects: Objects, shown: Shown) -> None:
+        self._objects = objects
+        self._url = shown.remote.url
+        self.there = Claims(shown)
+        if shown.unclaimed or has_pending(shown):
+            self.there.add_unclaimed(shown)
+        self.reached: dict[ObjectId, Kind] = {}
+        self.missing: dict[ObjectId, Kind] = {}
+        self.adopted: dict[str, bytes] = {}  # packs that lie there unclaimed and are needed: their footers
+
+    def walk(self, todo: list[Head]) -> None:
+        """Raises NotFound for an object that neither side has, Corrupt for one that is damaged here."""
+        stack = [(Kind.COMMIT, h.id) for h in reversed(todo)]
+        while stack:
+            kind, object_id = stack.pop()
+            if object_id in self.reached:
+                continue
+            self.reached[object_id] = kind
+            if kind is Kind.BLOB and object_id in self.there.whole:
+                continue  # with its content: if it is a list of chunks here, that list is not needed
+            below = self._below(kind, object_id)
+            if object_id not in self.there or (
+                kind is Kind.BLOB and any(i not in self.there for _, i in below)
+            ):
+                self.missing[object_id] = kind
+            stack += reversed(below)
+        self.adopted = self.there.relied_on(self.reached)
+
+    def _below(self, kind: Kind, object_id: ObjectId) -> list[Node]:
+        try:
+            return needs(self._objects, (kind, object_id))
+        except NotFound:
+            if object_id in self.there:
+                return []  # a partial clone builds on what it never fetched
+            raise NotFound(
+                f"object {object_id} is neither in this store nor at {self._url}, so nothing was pushed: "
+                "pull it from where it is, or run fsck to see what needs it"
+            ) from None
+        except Corrupt as error:
+            raise _damaged(object_id, error) from error
+
+
+class _Packing:
+    """Turns what is missing into frames for the outbox. Each byte is checked against its object's id on the way."""
+
+    def __init__(
+        self, root: Path, objects: Objects, plan: _Plan, outbox: Outbox, progress: Progress | None
+    ) -> None:
+        self._root = root
+        self._objects = objects
+        self._plan = plan
+        self._outbox = outbox
+        self._left = {i: self._weight(i) for i in plan.missing}
+        self._members: dict[str, list[list[ObjectEntry]]] = {}
+        self._group: list[tuple[ObjectId, bytes]] = []
+        self._group_kind = Kind.BLOB
+        self._progress = progress
+        self._done, self._told, self._expected = 0, 0, sum(self._left.values())
+
+    def run(self) -> None:
+        """Whole packs first, then records, then blobs: a reader finds all records in few neighbouring frames."""
+        places = [place for object_id in self._left for place in self._objects.locate(object_id)]
+        for pack_id in dict.fromkeys(place.pack_id for place in places):
+            if self._is_whole(pack_id):
+                self._send_whole(pack_id)
+        for blobs in (False, True):
+            for object_id, kind in self._plan.missing.items():
+                if (kind is Kind.BLOB) is blobs and object_id in self._left:
+                    self._send(object_id, kind)
+            self._flush()
+        self._outbox.finish()
+
+    # --- whole packs ---------------------------------------------------------------------------------------------
+
+    def _is_whole(self, pack_id: str) -> bool:
+        """Whether a pack is large, nearly all of it is missing there, and all of it may go there."""
+        footer = self._objects.packs()[pack_id]
+        if footer.frames_size < _WHOLE_MIN or not all(self._may_go(entry) for entry in footer.objects):
+            return False
+        inside = self._inside(pack_id)
+        lacking = sum(
+            f.size
+            for f, ins in zip(footer.frames, inside, strict=True)
+            if any(e.id in self._left for e in ins)
+        )
+        return lacking >= footer.frames_size * _WHOLE_SHARE
+
+    def _send_whole(self, pack_id: str) -> None:
+        """Send a pack as it is; one that turns out to be damaged is left to be sent object by object."""
+        footer, path = self._objects.packs()[pack_id], self._root / layout.pack_path(pack_id)
+        try:
+            with path.open("rb") as file:
+                for frame, inside in zip(footer.frames, self._inside(pack_id), strict=True):
+                    check(frame, inside, file.read(frame.size))
+        except (Corrupt, OSError):
+            return
+        try:
+            self._outbox.put(pack_id, footer.encode(), path)
+        except FileNotFoundError:
+            return  # merged away since it was checked
+        for entry in footer.objects:
+            self._sent(entry.id)
+
+    # --- frames and objects ----------------------------------------------------------------------------------------
+
+    def _send(self, object_id: ObjectId, kind: Kind) -> None:
+        failure: Exception | None = None
+        places = self._objects.locate(object_id)
+        for place in places:
+            if place.is_list or self._is_worth_copying(place):
+                try:
+                    data = self._checked(place)
+                except (Corrupt, OSError) as error:
+                    failure = error
+                else:
+                    self._copy(place, data)
+                    return
+        if failure is not None and all(place.is_list for place in places):
+            raise _damaged(object_id, failure)
+        try:
+            raw = self._objects.read(object_id, kind)
+        except (Corrupt, NotFound) as error:
+            raise _damaged(object_id, error) from error
+        self._add(object_id, kind, raw)
+
+    def _is_worth_copying(self, place: Location) -> bool:
+        inside = self._inside(place.pack_id)[place.entry.frame]
+        missing = sum(entry.size for entry in inside if entry.id in self._left)
+        whole = sum(entry.size for entry in inside)
+        return missing >= whole * _FRAME_SHARE and all(self._may_go(entry) for entry in inside)
+
+    def _checked(self, place: Location) -> bytes:
+        """The stored bytes of the frame that holds this copy, all of it checked. Raises Corrupt, OSError."""
+        frame = self._objects.packs()[place.pack_id].frames[place.entry.frame]
+        fd = os.open(self._root / layout.pack_path(place.pack_id), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(fd, frame.size, frame.offset)
+        finally:
+            os.close(fd)
+        check(frame, self._inside(place.pack_id)[place.entry.frame], data)
+        return data
+
+    def _copy(self, place: Location, data: bytes) -> None:
+        header = self._objects.packs()[place.pack_id].frames[place.entry.frame].header
+        inside = self._inside(place.pack_id)[place.entry.frame]
+        self._outbox.add(header, data[HEADER_SIZE:], [(entry.id, entry.size) for entry in inside])
+        for entry in inside:
+            self._sent(entry.id)
+
+    def _add(self, object_id: ObjectId, kind: Kind, raw: bytes) -> None:
+        """Encode again, neighbours together, what lies here in a frame with objects that are not to be sent."""
+        limit = layout.FRAME_RAW_MAX if len(raw) >= layout.CHUNK_MIN else layout.GROUP_RAW_MAX
+        if self._group_kind is not kind or sum(len(r) for _, r in self._group) + len(raw) > limit:
+            self._flush()
+        self._group_kind = kind
+        self._group.append((object_id, raw))
+        self._sent(object_id)
+
+    def _flush(self) -> None:
+        group, self._group = self._group, []
+        for header, stored, inside in encode_group(self._group_kind, group) if group else ():
+            self._outbox.add(header, stored, inside)
+
+    # --- bookkeeping ---------------------------------------------------------------------------------------------
+
+    def _may_go(self, entry: ObjectEntry) -> bool:
+        """Whether a pushed head reaches the object, or it is there already: else it is nobody's business there."""
+        return entry.id in self._plan.reached or entry.id in self._plan.there
+
+    def _inside(self, pack_id: str) -> list[list[ObjectEntry]]:
+        if pack_id not in self._members:
+            self._members[pack_id] = members(self._objects.packs()[pack_id])
+        return self._members[pack_id]
+
+    def _weight(self, object_id: ObjectId) -> int:
+        place = self._objects.locate(object_id)[0]
+        return 0 if place.is_list else place.entry.size
+
+    def _sent(self, object_id: ObjectId) -> None:
+        self._done += self._left.pop(object_id, 0)
+        if self._progress is not None and (self._done >= self._told + _STEP or not self._left):
+            self._told = self._done
+            self._progress(self._done, self._expected)
+
+
+def _damaged(object_id: ObjectId, error: Exception | None) -> Corrupt:
+    return Corrupt(f"object {object_id} is damaged in this store, so no head was pushed: run fsck ({error})")

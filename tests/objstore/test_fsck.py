@@ -1,0 +1,366 @@
+"""fsck: what is damaged, missing or misplaced is found and named, with the heads that it touches."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from objstore import layout
+from objstore.frame import Encoding, FrameHeader, encode, encode_list
+from objstore.fsck import Report, check
+from objstore.heads import Head, Table
+from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, pack_bytes
+from objstore.records import ChunkList, Commit, Mode, Tree, TreeEntry, canonical
+from objstore.store import Store
+
+Save = Callable[..., Commit]
+KEY = "0123456789abcdef0123456789abcdef"
+OTHER = "f" * 32
+NOISE = random.Random(4).randbytes(9 * layout.MIB)
+
+
+def only_pack(store: Store) -> Path:
+    """The path of the one pack there is."""
+    (path,) = (store.root / "packs").rglob("*.pack")
+    return path
+
+
+def place(store: Store, writer: PackWriter) -> Path:
+    """Finish a pack and put it where it belongs."""
+    pack_id, _ = writer.finish()
+    target = store.root / layout.pack_path(pack_id)
+    target.parent.mkdir(exist_ok=True)
+    writer.path.rename(target)
+    return target
+
+
+def named(report: Report) -> str:
+    """All that a report says, one line a problem."""
+    return "\n".join(f"{p.where}: {p.what} {p.touches}" for p in report.problems)
+
+
+def flip(path: Path, where: int) -> None:
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[where] ^= 1 << where % 8
+    path.write_bytes(data)
+
+
+def test_a_sound_store_is_clean(store: Store, save: Save) -> None:
+    """With small and large files, history, two keys and a table; and the numbers are right."""
+    first = save(store, {"a": b"one"})
+    save(store, {"a": b"two", "large": NOISE}, parents=(first.id,))
+    other = save(store, {"b": b"three"}, key=OTHER)
+    head = Head(OTHER, other.id, other.encode(), "")
+    data = Table((head,)).encode()
+    (store.root / layout.table_path(hash_bytes(data).hex())).write_bytes(data)
+    report = check(store.root)
+    assert report.problems == ()
+    assert report.clean
+    assert report.heads == 2
+    assert report.packs == len(list((store.root / "packs").rglob("*.pack")))
+    assert report.objects == len({o.id for f in store.objects.packs().values() for o in f.objects})
+    assert report.size == sum(p.stat().st_size for p in (store.root / "packs").rglob("*.pack"))
+
+
+def test_an_empty_store_is_clean(store: Store) -> None:
+    """Nothing is nothing wrong."""
+    assert check(store.root) == Report(0, 0, 0, 0, ())
+
+
+def test_every_changed_byte_of_a_pack_is_found_and_named(store: Store, save: Save) -> None:
+    """The problem names the file, and the task where the content is lost."""
+    save(store, {"a": random.Random(1).randbytes(50), "b": b"text " * 30}, path=("task", "proj", "mine"))
+    path = only_pack(store)
+    data = path.read_bytes()
+    where = path.relative_to(store.root).as_posix()
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
+        report = check(store.root)
+        assert where in [p.where for p in report.problems], f"a change of byte {at} was not found"
+        assert any(("task", "proj", "mine") in p.touches for p in report.problems), named(report)
+    path.write_bytes(data)
+    assert check(store.root).clean
+
+
+def test_every_cut_of_a_pack_is_found_and_named(store: Store, save: Save) -> None:
+    """To whichever length, and with bytes added."""
+    save(store, {"a": b"text " * 30})
+    path = only_pack(store)
+    data = path.read_bytes()
+    where = path.relative_to(store.root).as_posix()
+    for part in (*(data[:n] for n in range(len(data))), data + b"\0"):
+        path.write_bytes(part)
+        assert where in [p.where for p in check(store.root).problems]
+
+
+@pytest.mark.parametrize("kind", ["head", "table"])
+def test_every_changed_byte_and_every_cut_of_a_head_is_found_and_named(
+    store: Store, save: Save, kind: str
+) -> None:
+    """Of a head file and of a table."""
+    commit = save(store, {"a": b"x"})
+    (path,) = (store.root / "refs").rglob(f"{KEY}.*")
+    if kind == "table":
+        path.unlink()
+        data = Table((Head(KEY, commit.id, commit.encode(), ""),)).encode()
+        path = store.root / layout.table_path(hash_bytes(data).hex())
+        path.write_bytes(data)
+    data = path.read_bytes()
+    where = path.relative_to(store.root).as_posix()
+    flips = [data[:n] + bytes([data[n] ^ 1 << n % 8]) + data[n + 1 :] for n in range(len(data))]
+    for wrong in [*flips, *(data[:n] for n in range(len(data)))]:
+        path.write_bytes(wrong)
+        report = check(store.root)
+        assert [p.where for p in report.problems] == [where]
+        assert report.heads == 0
+
+
+def test_a_lost_pack_is_told_by_what_it_touches(store: Store, save: Save) -> None:
+    """Each head that misses something is named, the others are not; history counts."""
+    first = save(store, {"a": b"one"}, path=("task", "p", "first"))
+    (lost,) = (store.root / "packs").rglob("*.pack")
+    save(store, {"b": b"two"}, parents=(first.id,), path=("task", "p", "second"))
+    save(store, {"c": b"three"}, key=OTHER, path=("task", "p", "other"))
+    lost.unlink()
+    report = check(store.root)
+    assert [p.where for p in report.problems] == [f"commit {first.id}"]
+    assert report.problems[0].touches == (("task", "p", "second"),)
+    assert "missing" in report.problems[0].what
+
+
+def test_everything_below_a_damaged_object_is_told(store: Store, save: Save) -> None:
+    """Two tasks that share a blob are both named; one that does not is not."""
+    shared = random.Random(2).randbytes(3000)
+    save(store, {"data": shared}, path=("task", "p", "one"))
+    path = only_pack(store)
+    save(store, {"data": shared, "more": b"m"}, key=OTHER, path=("task", "p", "two"))
+    save(store, {"own": b"o"}, key="e" * 32, path=("task", "p", "three"))
+    flip(path, path.read_bytes().index(shared) + 1500)
+    report = check(store.root)
+    (problem,) = (p for p in report.problems if p.touches)
+    assert problem.where == f"blob {hash_object(Kind.BLOB, shared)}"
+    assert problem.touches == (("task", "p", "one"), ("task", "p", "two"))
+
+
+def test_a_damaged_copy_of_an_object_that_has_a_sound_one_touches_nobody(store: Store, save: Save) -> None:
+    """The file is named, so that it can be replaced; no task is said to have lost something."""
+    content = random.Random(2).randbytes(3000)
+    save(store, {"data": content})
+    path = only_pack(store)
+    copy = PackWriter(store.root / "tmp" / "copy")
+    copy.add(*encode(Kind.BLOB, content), [(hash_object(Kind.BLOB, content), 3000)])
+    place(store, copy)
+    flip(path, path.read_bytes().index(content) + 9)
+    report = check(store.root)
+    assert [p.where for p in report.problems] == [path.relative_to(store.root).as_posix()]
+    assert report.problems[0].touches == ()
+
+
+def lying_packs(store: Store) -> list[tuple[str, PackWriter]]:
+    """Packs all of whose checksums fit, each with one lie, and what is said of it."""
+    found = []
+
+    def pack(what: str, *frames: tuple[FrameHeader, bytes | memoryview, list[tuple[ObjectId, int]]]) -> None:
+        writer = PackWriter(store.root / "tmp" / os.urandom(8).hex())
+        for frame in frames:
+            writer.add(*frame)
+        found.append((what, writer))
+
+    other = hash_object(Kind.BLOB, b"other")
+    pack("not those of its object", (*encode(Kind.BLOB, b"content"), [(other, 7)]))
+    pack("not what its id says", (*encode(Kind.BLOB, b"text " * 99), [(other, 495)]))
+    unsorted = canonical({"entries": [], "v": 3})
+    pack("version 3", (*encode(Kind.TREE, unsorted), [(hash_object(Kind.TREE, unsorted), len(unsorted))]))
+    junk = b"not a commit"
+    pack("not JSON", (*encode(Kind.COMMIT, junk), [(hash_object(Kind.COMMIT, junk), len(junk))]))
+    pack("chunk list", (*encode(Kind.CHUNKS, junk), [(hash_object(Kind.CHUNKS, junk), len(junk))]))
+    chunk = (*encode(Kind.BLOB, b"chunk"), [(hash_object(Kind.BLOB, b"chunk"), 5)])
+    lie = ChunkList(0, ((chunk[2][0][0], 5),)).encode()
+    pack("does not make up", chunk, (*encode_list(lie, 5), [(other, 5)]))
+    pack("length", chunk, (*encode_list(lie, 6), [(hash_object(Kind.BLOB, b"chunk!"), 6)]))
+    absent = ChunkList(0, ((ObjectId(b"\x07" * 32), 5),)).encode()
+    pack("not in this store", (*encode_list(absent, 5), [(other, 5)]))
+    planes = FrameHeader(Kind.BLOB, Encoding.PLANES, (2, 0), 9, 3)
+    pack("PLANES", (planes, b"abc", [(other, 9)]))
+    broken = FrameHeader(Kind.BLOB, Encoding.ZSTD, (0, 0), 9, 3)
+    pack("zstd frame is damaged", (broken, b"abc", [(other, 9)]))
+    return found
+
+
+def test_packs_that_lie_are_found(store: Store) -> None:
+    """Content that is not its id's, records that cannot be read, lists that do not add up, frames that do not open."""
+    for what, writer in lying_packs(store):
+        path = place(store, writer)
+        report = check(store.root)
+        assert what in named(report)
+        assert all(p.where == path.relative_to(store.root).as_posix() for p in report.problems), named(report)
+        path.unlink()
+    assert check(store.root).clean
+
+
+def test_objects_that_overlap_in_a_frame_are_found(store: Store) -> None:
+    """Two objects over the same bytes would leave others that no id pins."""
+    raw = b"same same same same " * 9
+    half = raw[: len(raw) // 2]
+    header, stored = encode(Kind.BLOB, raw)
+    stored = bytes(stored)
+    entry = FrameEntry(header, 2, 0, hash_bytes(stored), 0)
+    from xxhash import xxh3_64_intdigest
+
+    entry = FrameEntry(header, 2, xxh3_64_intdigest(header.pack() + stored), hash_bytes(stored), 0)
+    one = ObjectEntry(hash_object(Kind.BLOB, half), 0, 0, len(half))
+    footer = Footer((entry,), (one, one)).encode()
+    path = store.root / layout.pack_path(hash_bytes(footer).hex())
+    path.parent.mkdir()
+    path.write_bytes(pack_bytes(header.pack() + stored, footer))
+    assert "not what its id says" in named(check(store.root))
+
+
+def test_a_scrub_checksum_that_does_not_fit_is_found(store: Store, save: Save) -> None:
+    """Else a fast scrub would some day call a sound pack damaged."""
+    header, stored = encode(Kind.BLOB, b"content")
+    object_id = hash_object(Kind.BLOB, b"content")
+    footer = Footer(
+        (FrameEntry(header, 1, 12345, bytes(32), 0),), (ObjectEntry(object_id, 0, 0, 7),)
+    ).encode()
+    path = store.root / layout.pack_path(hash_bytes(footer).hex())
+    path.parent.mkdir()
+    path.write_bytes(pack_bytes(header.pack() + bytes(stored), footer))
+    assert "scrub" in named(check(store.root))
+
+
+def test_a_second_list_that_lies_is_found_behind_a_true_one(store: Store) -> None:
+    """Every copy is proved, not only the one that readers happen to use."""
+    parts = [b"a" * 700, b"b" * 700]
+    ids = [(hash_object(Kind.BLOB, p), 700) for p in parts]
+    whole = hash_object(Kind.BLOB, b"".join(parts))
+    for items in (ids, ids[::-1]):
+        writer = PackWriter(store.root / "tmp" / "x")
+        for part, item in zip(parts, ids, strict=True):
+            writer.add(*encode(Kind.BLOB, part), [item])
+        writer.add(*encode_list(ChunkList(0, tuple(items)).encode(), 1400), [(whole, 1400)])
+        last = place(store, writer)
+    report = check(store.root)
+    assert [p.where for p in report.problems] == [last.relative_to(store.root).as_posix()]
+    assert "does not make up" in report.problems[0].what
+
+
+def test_a_damaged_list_is_told_once_for_its_file(store: Store, save: Save) -> None:
+    """And once for the file's content that it was the only way to."""
+    save(store, {"large": NOISE})
+    object_id = hash_object(Kind.BLOB, NOISE)
+    (place,) = store.objects.locate(object_id)
+    path = store.root / layout.pack_path(place.pack_id)
+    flip(path, store.objects.packs()[place.pack_id].frames[place.entry.frame].offset + 40)
+    report = check(store.root)
+    where = path.relative_to(store.root).as_posix()
+    assert [p.where for p in report.problems] == [where, f"blob {object_id}"]
+
+
+def test_an_object_of_the_wrong_kind_is_found(store: Store) -> None:
+    """A folder entry that names a file's content: every byte is sound, and yet it cannot be read."""
+    with store.begin() as transaction:
+        content = transaction.put_bytes(b"content")
+        state = transaction.put(Kind.TREE, Tree((TreeEntry("sub", Mode.TREE, content, 7),)).encode())
+        transaction.commit(Commit(KEY, ("task", "p", "n"), (), 1, 1, state, {}))
+    report = check(store.root)
+    assert [p.where for p in report.problems] == [f"tree {content}"]
+    assert "as a tree" in report.problems[0].what
+    assert report.problems[0].touches == (("task", "p", "n"),)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "packs/ab/backup.zip",
+        "packs/loose.pack",
+        f"packs/ab/{'ab' * 31}.pack",
+        f"packs/cd/{'ab' * 32}.pack",
+        f"packs/ab/deeper/{'ab' * 32}.pack",
+        f"refs/task.p/{KEY}",
+        f"refs/{KEY}.{'ab' * 32}",
+        f"refs/task.p/{KEY}.{'AB' * 32}",
+        f"refs/a/b/{KEY}.{'ab' * 32}",
+        f"refs.packed/{'ab' * 32}.tabl",
+        f"refs.packed/sub/{'ab' * 32}.table",
+    ],
+)
+def test_a_file_whose_name_hides_it_is_found(store: Store, save: Save, where: str) -> None:
+    """A damaged name makes a head or pack vanish without a trace otherwise."""
+    save(store, {"a": b"x"})
+    (store.root / where).parent.mkdir(parents=True, exist_ok=True)
+    (store.root / where).write_bytes(b"")
+    assert [p.where for p in check(store.root).problems] == [where]
+
+
+def test_leftovers_that_are_hidden_are_no_problem(store: Store, save: Save) -> None:
+    """Half-copied files of rsync, NFS's removed ones, a .gitkeep."""
+    save(store, {"a": b"x"})
+    for name in ("packs/.gitkeep", "refs/.nfs0001", f"packs/.{'ab' * 32}.pack.Xy12"):
+        (store.root / name).write_bytes(b"")
+    assert check(store.root).clean
+
+
+def test_a_pack_that_cannot_be_opened_is_named(store: Store, save: Save) -> None:
+    """A folder in its place, or a link to nowhere, is not passed over."""
+    save(store, {"a": b"x"})
+    path = only_pack(store)
+    where = path.relative_to(store.root).as_posix()
+    path.unlink()
+    path.mkdir()
+    assert where in [p.where for p in check(store.root).problems]
+
+
+def test_checking_changes_nothing(store: Store, save: Save) -> None:
+    """Not a file, not a time."""
+    save(store, {"a": b"x", "large": NOISE})
+
+    def look() -> dict[Path, tuple[int, int]]:
+        return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in store.root.rglob("*")}
+
+    before = look()
+    assert check(store.root).clean
+    assert look() == before
+
+
+def test_damage_in_history_is_not_hidden_by_later_commits(store: Store, save: Save) -> None:
+    """An old state is as good as the newest."""
+    content = random.Random(2).randbytes(300)
+    first = save(store, {"a": content})
+    path = only_pack(store)
+    save(store, {"a": b"new"}, parents=(first.id,))
+    flip(path, path.read_bytes().index(content))
+    assert any(p.where == f"blob {hash_object(Kind.BLOB, content)}" for p in check(store.root).problems)
+
+
+def test_many_problems_are_told_in_one_walk(store: Store, save: Save) -> None:
+    """A lost pack under fifty heads: each problem and each head once."""
+    first = save(store, {"a": b"one"})
+    lost = only_pack(store)
+    for number in range(50):
+        save(
+            store,
+            {"own": b"%d" % number},
+            key=f"{number:032x}",
+            parents=(first.id,),
+            path=("task", "p", str(number)),
+        )
+    lost.unlink()
+    (store.root / layout.head_path("task.project", KEY, str(first.id))).unlink()
+    report = check(store.root)
+    assert [p.where for p in report.problems] == [f"commit {first.id}"]
+    assert len(report.problems[0].touches) == 50
+
+
+def test_a_copy_of_a_store_is_as_sound(store: Store, save: Save, tmp_path: Path) -> None:
+    """Nothing in it knows where it lies."""
+    save(store, {"a": b"x", "large": NOISE})
+    shutil.copytree(store.root, tmp_path / "copy")
+    assert check(tmp_path / "copy") == check(store.root)

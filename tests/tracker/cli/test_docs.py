@@ -1,0 +1,70 @@
+"""docs/cli.md says what the program does: no command, option or JSON member of it is left out or made up."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from tracker.cli.commands import COMMANDS, tracker
+
+if TYPE_CHECKING:
+    from tests.tracker.cli.conftest import Sample
+
+
+@pytest.fixture
+def text(checkout: Path) -> str:
+    """The page."""
+    return (checkout / "docs/cli.md").read_text(encoding="utf-8")
+
+
+def leaves() -> dict[str, click.Command]:
+    """All commands by their whole name, `remote add` among them."""
+    context = click.Context(tracker)
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = tracker.get_command(context, name)
+        assert command is not None
+        below = getattr(command, "commands", None)
+        found |= {f"{name} {each}": c for each, c in below.items()} if below else {name: command}
+    return found
+
+
+def test_every_command_has_a_section_with_an_example(text: str) -> None:
+    """And each option of its own is named there."""
+    sections = {
+        match[1]: match[2] for match in re.finditer(r"(?ms)^### `tracker ([^`]*)`\n(.*?)(?=^##|\Z)", text)
+    }
+    for name, command in leaves().items():
+        section = next((body for title, body in sections.items() if re.match(rf"{name}( |$)", title)), None)
+        assert section is not None, f"no section for {name}"
+        assert f"$ tracker {name}" in section
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name not in ("json", "store", "debug"):
+                assert f"`{option.opts[-1]}" in section, f"{name} {option.opts}"
+
+
+def test_every_command_line_on_the_page_can_be_typed(text: str) -> None:
+    """The parser takes it; nothing is run."""
+    lines = re.findall(r"(?m)^\$ tracker (.*)$", text)
+    assert len(lines) >= len(COMMANDS)
+    commands = leaves()
+    for line in lines:
+        words = shlex.split(line.partition("|")[0], comments=True)
+        name = " ".join(words[:2]) if words[0] == "remote" else words[0]
+        commands[name].make_context(name, words[len(name.split()) :])
+
+
+def test_the_json_members_on_the_page_are_those_of_the_documents(text: str, sample: Sample) -> None:
+    """All of a task's members are named."""
+    for document in (
+        sample.best,
+        sample.cli("diff", sample.ids["best"], sample.ids["worst"], "--json").json,
+        sample.cli("log", sample.ids["best"], "--json").json["commits"][0],
+    ):
+        for member in document:
+            assert f"`{member}`" in text, member

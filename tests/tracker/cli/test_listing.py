@@ -1,0 +1,123 @@
+"""`tracker ls`, by real processes on a real store."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.tracker.cli.conftest import Cli, Sample
+
+
+def listed(sample: Sample, *arguments: str) -> list[str]:
+    """The labels of the tasks that `ls` lists, in its order."""
+    labels = {key: label for label, key in sample.ids.items()}
+    return [labels[task["id"]] for task in sample.cli("ls", "--json", *arguments).json["tasks"]]
+
+
+def test_json_has_the_whole_row_of_each_task(sample: Sample) -> None:
+    """`tracker.ls/1`, as promised to programs."""
+    document = sample.cli("ls", "--json", "--tag", "winner").json
+    assert document.keys() == {"schema", "tasks", "total"}
+    assert (document["schema"], document["total"]) == ("tracker.ls/1", 1)
+    (task,) = document["tasks"]
+    times = {task.pop("created"), task.pop("updated")}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", time) for time in times)
+    assert task == {
+        "id": sample.ids["best"],
+        "name": "lr 0.1",
+        "project": "vision/digits",
+        "status": "completed",
+        "type": "training",
+        "tags": ["sweep", "winner"],
+        "iteration": 11,
+        "metrics": {
+            "accuracy/test": {"last": 0.9, "min": 0.0, "max": 0.9, "count": 12},
+            "loss/train": {"last": 0.1 / 12, "min": 0.1 / 12, "max": 0.1, "count": 12},
+        },
+        "singles": {"f1": 0.9},
+        "params": {"General/hidden": "64", "General/lr": "0.1"},
+    }
+
+
+def test_numbers_that_json_lacks_are_spelled(sample: Sample) -> None:
+    """NaN and infinities."""
+    tasks: dict[str, Any] = {task["id"]: task for task in sample.cli("ls", "--json").json["tasks"]}
+    assert tasks[sample.ids["failed"]]["singles"] == {"f1": "nan"}
+    assert tasks[sample.ids["hostile"]]["singles"] == {"f1": "-inf"}
+
+
+def test_what_is_asked_for_is_listed(sample: Sample) -> None:
+    """All filters have to fit; each option may be given again. See tests/tracker/test_index.py for their rules."""
+    assert set(listed(sample, "--project", "vision", "--status", "failed", "--status", "completed")) == {
+        "best",
+        "worst",
+        "failed",
+        "long",
+    }
+    assert listed(sample, "DIGITS", "lr", "--tag", "sweep", "--tag", "-old") == ["best"]
+    assert "worst" in listed(sample, sample.ids["worst"][:8])
+
+
+def test_the_last_changed_task_comes_first(sample: Sample) -> None:
+    """`best` was tagged after all the others had been recorded."""
+    assert listed(sample)[0] == "best"
+
+
+def test_tasks_are_sorted_by_a_value_whose_name_may_begin_with_a_dash_for_descending(sample: Sample) -> None:
+    """NaN, and what has no such value, comes last."""
+    assert listed(sample, "--sort", "-accuracy/test")[:2] == ["best", "worst"]
+    assert listed(sample, "--sort", "f1") == ["hostile", "long", "worst", "best", "failed"]
+
+
+def test_an_unknown_sort_key_offers_near_names(sample: Sample) -> None:
+    """Rather than a table in some other order."""
+    done = sample.cli("ls", "--sort", "-accuracy")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "tracker: no task listed has a value named 'accuracy': did you mean accuracy/test?\n"
+
+
+def test_a_limit_is_told(sample: Sample) -> None:
+    """`total` counts what fits the filter; a person is told on stderr."""
+    document = sample.cli("ls", "--json", "--limit", "2").json
+    assert (len(document["tasks"]), document["total"]) == (2, 5)
+    done = sample.cli("ls", "--limit", "2")
+    assert len(done.out.splitlines()) == 3
+    assert done.err == "2 of 5 tasks\n"
+
+
+def test_a_pipe_gets_whole_ids_and_names_on_lines_that_grep_finds(sample: Sample) -> None:
+    """One line a task, nothing cut, no colour, no lines drawn, nothing that a terminal would obey."""
+    done = sample.cli("ls")
+    lines = done.out.splitlines()
+    assert (done.code, done.err, len(lines)) == (0, "", 6)
+    assert lines[0].split() == ["id", "name", "project", "status", "f1", "age", "tags"]
+    for label, key in sample.ids.items():
+        (line,) = [line for line in lines if line.startswith(key)]
+        assert ("n" * 4096 in line) is (label == "long")
+    assert "evil \\u202e name \\x9b31m 😀 [red]" in done.out
+    assert "\\x1b[31mred\\x1b]0;title\\x07\\nnext\\u2028line" in done.out
+    assert not any(c in done.out for c in "\x1b\x9b\u202e\u2028\x07│┃")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_person_gets_a_table_of_the_terminals_width(sample: Sample, width: int) -> None:
+    """The column that is sorted by is always there; others give way."""
+    out = sample.cli("ls", "--sort", "-f1", FORCE_COLOR="1", NO_COLOR="1", COLUMNS=str(width)).out
+    lines = out.splitlines()
+    assert len(lines) == 6
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert "↓ f1" in lines[0]
+    assert "tags" not in lines[0] if width == 40 else width < 120 or "tags" in lines[0]
+    assert lines[1].startswith(sample.ids["best"][:8] + "  lr")
+
+
+def test_an_empty_store_says_how_to_fill_it(cli: Cli) -> None:
+    """And is no error."""
+    cli("init")
+    done = cli("ls")
+    assert (done.code, done.out) == (0, "")
+    assert "run a script that calls Task.init" in done.err
+    assert cli("ls", "--json", "--sort", "-f1").json == {"schema": "tracker.ls/1", "tasks": [], "total": 0}

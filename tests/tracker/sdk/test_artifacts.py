@@ -1,0 +1,321 @@
+"""Artifacts through the whole of it: stored under their hash, read back in ClearML's shapes, never a wrong byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import zipfile
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from blake3 import blake3
+
+from objstore.store import Store
+from tracker import Task
+from tracker.errors import BadValue, UsageError
+
+Reopen = Callable[[Task], Task]
+Start = Callable[..., Task]
+
+
+class Point:
+    """Any object: module-level, so that it can be pickled."""
+
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and self.x == other.x
+
+    def __hash__(self) -> int:
+        return self.x
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ({"b": [1, 2.5, None, "é"], "a": {}}, "dict"),
+        ("text that names no file", "string"),
+        (np.arange(12, dtype=np.float32).reshape(3, 4), "numpy"),
+        (np.zeros((0, 3)), "numpy"),
+        ([1, 2], "pickle"),
+        (None, "pickle"),
+        (Point(3), "pickle"),
+        (b"bytes", "pickle"),
+        ("x" * 3_000_000, "string"),
+        (np.arange(500_000), "numpy"),
+    ],
+    ids=str,
+)
+def test_value_comes_back(task: Task, reopened: Reopen, value: Any, kind: str) -> None:
+    """Small ones in the run's pack and large ones in packs of their own; while it runs and afterwards."""
+    assert task.upload_artifact("a", value, metadata={"k": 1}) is True
+    for found in (task, Task.get_tasks()[0], reopened(task)):
+        artifact = found.artifacts["a"]
+        back = artifact.get()
+        assert type(back) is type(value)
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(back, value, strict=True)
+        else:
+            assert back == value
+        assert (artifact.type, artifact.name, artifact.mode, artifact.metadata) == (
+            kind,
+            "a",
+            "output",
+            {"k": "1"},
+        )
+        assert artifact.get() is back
+        copy = artifact.get_local_copy()
+        assert copy is not None
+        content = Path(copy).read_bytes()
+        assert artifact.hash == blake3(content).hexdigest()
+        assert artifact.size == len(content)
+        assert artifact.url == f"tracker://{artifact.hash}/{Path(copy).name}"
+    assert Store.open(task.workspace.root).fsck().clean
+
+
+def test_frame_comes_back(task: Task, reopened: Reopen) -> None:
+    """With its index."""
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1, 2], "b": [0.5, float("nan")]}, index=["x", "y"])
+    task.upload_artifact("frame", frame)
+    found = reopened(task).artifacts["frame"]
+    assert found.type == "pandas"
+    pd.testing.assert_frame_equal(found.get(), frame)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 9_000_000])
+def test_file_comes_back(task: Task, reopened: Reopen, tmp_path: Path, size: int) -> None:
+    """By its path or its name; the local copy has its name and bytes, and the original stays."""
+    path = tmp_path / "data set.bin"
+    path.write_bytes(os.urandom(size))
+    assert task.upload_artifact("path", path)
+    assert task.upload_artifact("name", str(path))
+    content = path.read_bytes()
+    path.write_bytes(b"changed since")
+    for name in ("path", "name"):
+        artifact = reopened(task).artifacts[name] if name == "name" else task.artifacts[name]
+        found = artifact.get()
+        assert isinstance(found, Path)
+        assert (artifact.type, found.name, found.read_bytes() == content) == ("custom", "data set.bin", True)
+        assert artifact.hash == blake3(content).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a file, an executable one, a folder in it and an empty one."""
+    path = tmp_path / "data"
+    (path / "deep" / "er").mkdir(parents=True)
+    (path / "empty").mkdir()
+    (path / "a.txt").write_text("a")
+    (path / "run.sh").write_text("#!/bin/sh\n")
+    (path / "run.sh").chmod(0o755)
+    (path / "deep" / "er" / "b.bin").write_bytes(bytes(100_000))
+    return path
+
+
+def test_folder_comes_back(task: Task, reopened: Reopen, folder: Path) -> None:
+    """As a folder, its hash the tree's; as a zip that is the same every time."""
+    task.upload_artifact("folder", folder)
+    task.upload_artifact("twin", str(folder))
+    found = reopened(task).artifacts
+    artifact = found["folder"]
+    assert (artifact.type, artifact.hash) == ("archive", found["twin"].hash)
+    back = artifact.get()
+    assert isinstance(back, Path)
+    files = {str(p.relative_to(back)): p for p in back.rglob("*")}
+    assert set(files) == {"a.txt", "deep", "deep/er", "deep/er/b.bin", "empty", "run.sh"}
+    assert os.access(files["run.sh"], os.X_OK)
+    assert not os.access(files["a.txt"], os.X_OK)
+    first = artifact.get_local_copy(extract_archive=False)
+    assert first is not None
+    content = Path(first).read_bytes()
+    shutil.rmtree(Path(first).parent)
+    assert Path(artifact.get_local_copy(extract_archive=False) or "").read_bytes() == content
+    with zipfile.ZipFile(first) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == ["a.txt", "deep/er/b.bin", "run.sh"]
+
+
+def test_several_files_come_back_as_a_folder(task: Task, reopened: Reopen, folder: Path) -> None:
+    """A list of paths, or a pattern."""
+    task.upload_artifact("list", [folder / "a.txt", folder / "deep" / "er" / "b.bin"])
+    task.upload_artifact("pattern", str(folder / "*.txt"))
+    found = reopened(task).artifacts
+    back = found["list"].get()
+    assert sorted(p.name for p in back.rglob("*") if p.is_file()) == ["a.txt", "b.bin"]
+    assert [p.name for p in found["pattern"].get().rglob("*") if p.is_file()] == ["a.txt"]
+
+
+def test_same_bytes_are_stored_once(start: Start, tmp_path: Path) -> None:
+    """In every run, by every name, as small or as large content."""
+    path = tmp_path / "data.bin"
+    path.write_bytes(os.urandom(2_000_000))
+    sizes = []
+    for n in range(3):
+        task = start("sdk", f"run {n}")
+        task.upload_artifact("data", path)
+        task.upload_artifact("again", path)
+        task.close()
+        packs = (tmp_path / ".tracker" / "packs").rglob("*.pack")
+        sizes.append(sum(pack.stat().st_size for pack in packs))
+    assert sizes[0] > 2_000_000
+    assert sizes[2] - sizes[0] < 100_000
+
+
+def test_same_name_replaces(task: Task, reopened: Reopen) -> None:
+    """The earlier one is history."""
+    for value in ("first", "second"):
+        task.upload_artifact("a", value)
+    assert reopened(task).artifacts["a"].get() == "second"
+
+
+def test_original_may_be_deleted_once_it_is_kept(task: Task, folder: Path, tmp_path: Path) -> None:
+    """A file or a folder; not when it could not be stored."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"x")
+    assert task.upload_artifact("file", path, delete_after_upload=True)
+    assert task.upload_artifact("folder", folder, delete_after_upload=True)
+    assert not path.exists()
+    assert not folder.exists()
+    assert task.artifacts["file"].get().read_bytes() == b"x"
+    assert (task.artifacts["folder"].get() / "a.txt").read_text() == "a"
+
+
+def test_url_is_only_registered(task: Task, reopened: Reopen) -> None:
+    """Nothing is fetched; it has a place and no content."""
+    task.upload_artifact("remote", "https://example.com/data.csv")
+    artifact = reopened(task).artifacts["remote"]
+    assert (artifact.url, artifact.hash, artifact.size) == ("https://example.com/data.csv", "", 0)
+    assert artifact.get_local_copy() is None
+    for call in (
+        artifact.get,
+        lambda: artifact.get_local_copy(raise_on_error=True),
+        lambda: artifact.get(True, len),
+    ):
+        with pytest.raises(BadValue, match=r"https://example\.com/data\.csv"):
+            call()
+
+
+def test_artifacts_are_a_read_only_mapping(task: Task) -> None:
+    """With KeyError for a name that is not there."""
+    task.upload_artifact("a", "x")
+    found = task.artifacts
+    assert (list(found), len(found), "a" in found, found.get("b")) == (["a"], 1, True, None)
+    with pytest.raises(KeyError):
+        found["b"]
+    with pytest.raises(UsageError, match="use upload_artifact"):
+        found["b"] = "x"
+    assert "'a'" in repr(found)
+
+
+def test_options_of_an_upload(task: Task, reopened: Reopen) -> None:
+    """The caller's own functions both ways, an extension, a preview; the time is UTC."""
+    task.upload_artifact(
+        "own", [3, 1], serialization_function=bytes, extension_name=".raw", preview="three, one"
+    )
+    task.upload_artifact("yaml", {"a": 1}, extension_name="yaml", preview=False)
+    found = reopened(task).artifacts
+    own = found["own"]
+    assert own.get(deserialization_function=list) == [3, 1]
+    assert own.get().read_bytes() == b"\x03\x01"
+    assert own.get().suffix == ".raw"
+    assert (own.type, own.preview, found["yaml"].preview) == ("custom", "three, one", "")
+    assert found["yaml"].get() == {"a": 1}
+    age = datetime.now(timezone.utc) - own.timestamp
+    assert timedelta(seconds=-2) < age < timedelta(minutes=5)
+
+
+def test_pickles_may_be_blocked_altogether(task: Task) -> None:
+    """Also one's own."""
+    task.upload_artifact("object", Point(1))
+    with pytest.raises(PermissionError):
+        task.artifacts["object"].get(block_unsafe_artifacts=True)
+    assert task.artifacts["object"].get() == Point(1)
+
+
+def test_local_copy_that_was_changed_is_made_anew(task: Task, folder: Path) -> None:
+    """Whatever happened to it, it is what its hash says."""
+    task.upload_artifact("text", "content")
+    task.upload_artifact("folder", folder)
+    copy = Path(task.artifacts["text"].get_local_copy() or "")
+    back = Path(task.artifacts["folder"].get_local_copy() or "")
+    copy.write_text("tampered")
+    (back / "deep" / "er" / "b.bin").write_bytes(b"tampered")
+    (back / "strange.txt").write_text("added")
+    assert Path(task.artifacts["text"].get_local_copy() or "").read_text() == "content"
+    again = Path(task.artifacts["folder"].get_local_copy() or "")
+    assert (again / "deep" / "er" / "b.bin").read_bytes() == bytes(100_000)
+    assert not (again / "strange.txt").exists()
+    shutil.rmtree(again)
+    again.write_text("a file where the folder was")
+    assert (Path(task.artifacts["folder"].get_local_copy() or "") / "a.txt").read_text() == "a"
+
+
+def test_copies_at_once_are_all_whole(task: Task, folder: Path) -> None:
+    """Threads that ask for one folder and one file at the same time."""
+    task.upload_artifact("folder", folder)
+    task.upload_artifact("text", "x" * 2_000_000)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            assert (Path(task.artifacts["folder"].get_local_copy() or "") / "a.txt").read_text() == "a"
+            assert len(Path(task.artifacts["text"].get_local_copy() or "").read_bytes()) == 2_000_000
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_uploads_at_once_are_all_kept(task: Task, reopened: Reopen) -> None:
+    """Threads with content of every size."""
+    sizes = [10, 1 << 20, 3_000_000, 9_000_000]
+
+    def work(n: int) -> None:
+        for size in sizes:
+            assert task.upload_artifact(f"{n}/{size}", f"{n}" * size)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = reopened(task).artifacts
+    assert len(found) == 16
+    for name, artifact in found.items():
+        n, size = name.split("/")
+        assert artifact.get() == n * int(size)
+    assert Store.open(task.workspace.root).fsck().clean
+
+
+def test_folder_with_something_that_is_no_file_is_left_out_with_a_warning(
+    task: Task, folder: Path, said: Callable[[], list[str]]
+) -> None:
+    """A socket of a program that still runs: that artifact only."""
+    server = socket.socket(socket.AF_UNIX)
+    here = Path.cwd()
+    os.chdir(folder)  # the path of a socket may not be long
+    try:
+        server.bind("s")
+    finally:
+        os.chdir(here)
+        server.close()
+    assert task.upload_artifact("folder", folder) is False
+    (line,) = said()
+    assert line.startswith("tracker: artifact 'folder' was not stored: ")
+    assert "not a file, a folder or a link" in line
+    assert len(task.artifacts) == 0
+    (folder / "s").unlink()
+    assert task.upload_artifact("folder", folder)

@@ -1,0 +1,163 @@
+"""Finding tasks: exact names, regular expressions, tags, filters; newest first."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from objstore.errors import NotFound
+from tracker import Task
+from tracker.errors import TaskNotFound
+
+Start = Callable[..., Task]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder whose store has five finished tasks; their ids by name, in the order of their making."""
+    folder, found = tmp_path_factory.mktemp("queries"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for project, name, kind, tags, status in (
+            ("vision", "train a", "training", ["best", "x"], "completed"),
+            ("vision", "train b", "training", ["x"], "failed"),
+            ("vision", "test", "testing", [], "stopped"),
+            ("vision/deep", "train", "training", ["best"], "completed"),
+            ("other", "train a", "qc", ["-x"], "completed"),
+        ):
+            task = Task.init(
+                project, name, kind, tags, auto_connect_frameworks=False, auto_connect_streams=False
+            )
+            {"completed": task.close, "failed": task.mark_failed, "stopped": task.mark_stopped}[status]()
+            found[f"{project}: {name}"] = task.id
+    return folder, found
+
+
+@pytest.fixture
+def ids(made: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The same five in a store of the test's own."""
+    shutil.copytree(made[0] / ".tracker", tmp_path / ".tracker")
+    monkeypatch.chdir(tmp_path)
+    return made[1]
+
+
+def names(tasks: list[Task]) -> list[str]:
+    """What was found, as the fixture names it."""
+    return [f"{task.get_project_name()}: {task.name}" for task in tasks]
+
+
+ALL = ["other: train a", "vision/deep: train", "vision: test", "vision: train b", "vision: train a"]
+
+
+def test_newest_come_first(ids: dict[str, str]) -> None:
+    """By their last change, whatever that was."""
+    assert names(Task.get_tasks()) == ALL
+    found = Task.get_task(task_id=ids["vision: train b"])
+    assert found is not None
+    found.add_tags("touched")
+    assert names(Task.get_tasks()) == [
+        "vision: train b",
+        *(name for name in ALL if name != "vision: train b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"project_name": "vision"}, ALL[2:]),
+        ({"project_name": ["vision/deep", "other", "unknown"]}, ALL[:2]),
+        ({"project_name": "unknown"}, []),
+        ({"project_name": []}, ALL),
+        ({"task_name": "train"}, [n for n in ALL if "train" in n]),
+        ({"task_name": "^train$"}, ["vision/deep: train"]),
+        ({"task_name": "TRAIN"}, []),
+        ({"task_name": "a$", "project_name": "vision"}, ["vision: train a"]),
+        ({"tags": ["best"]}, ["vision/deep: train", "vision: train a"]),
+        ({"tags": "best"}, ["vision/deep: train", "vision: train a"]),
+        ({"tags": ["x", "best"]}, ["vision/deep: train", "vision: train b", "vision: train a"]),
+        ({"tags": ["best", "-x"]}, ["vision/deep: train"]),
+        ({"tags": ["-best"]}, ["other: train a", "vision: test", "vision: train b"]),
+        ({"tags": []}, ALL),
+        ({"task_filter": {}}, ALL),
+        ({"task_filter": {"status": ["failed", "stopped"]}}, ["vision: test", "vision: train b"]),
+        ({"task_filter": {"status": "failed"}}, ["vision: train b"]),
+        ({"task_filter": {"status": []}}, ALL),
+        ({"task_filter": {"status": None}}, ALL),
+        ({"task_filter": {"type": ["qc", "testing"]}}, ["other: train a", "vision: test"]),
+        (
+            {"task_filter": {"tags": ["best"], "status": ["completed"], "project": "vision"}},
+            ["vision: train a"],
+        ),
+        ({"task_filter": {"name": "^te"}}, ["vision: test"]),
+        ({"task_filter": {"system_tags": ["development"]}}, ALL),
+        ({"task_filter": {"system_tags": ["archived"]}}, []),
+    ],
+)
+def test_every_condition_has_to_hold(
+    ids: dict[str, str], query: dict[str, object], expected: list[str]
+) -> None:
+    """Names of projects exactly, of tasks as a search; any of the tags, none that has a dash."""
+    asked = {k: dict(v) if isinstance(v, dict) else v for k, v in query.items()}
+    assert names(Task.get_tasks(**asked)) == expected  # type: ignore[arg-type]
+
+
+def test_ids_come_in_the_order_given(ids: dict[str, str]) -> None:
+    """And win over all else; one that is unknown is an error."""
+    wanted = ["vision: train a", "other: train a"]
+    assert names(Task.get_tasks(task_ids=[ids[name] for name in wanted], project_name="unknown")) == wanted
+    assert names(Task.get_tasks(task_ids=ids["vision: test"])) == ["vision: test"]
+    assert names(Task.get_tasks(task_filter={"id": [ids[name] for name in wanted]})) == wanted[::-1]
+    with pytest.raises(TaskNotFound):
+        Task.get_tasks(task_ids=[ids["vision: test"], "00" * 16])
+
+
+def test_one_task_by_names(ids: dict[str, str], start: Start) -> None:
+    """Exact; of several the newest; None when the project has none; an unknown project is an error."""
+    again = start("vision", "train a")
+    again.close()
+    for query, expected in (
+        ({"project_name": "vision", "task_name": "train a"}, again.id),
+        ({"project_name": "vision/deep"}, ids["vision/deep: train"]),
+        ({"task_name": "test"}, ids["vision: test"]),
+        ({"project_name": "vision", "task_name": "train"}, None),
+        ({"project_name": "vision", "tags": ["best"]}, ids["vision: train a"]),
+        ({"task_id": ids["vision: test"], "project_name": "other"}, ids["vision: test"]),
+    ):
+        found = Task.get_task(**query)
+        assert (found.id if found else None) == expected
+    with pytest.raises(TaskNotFound, match='Project "nowhere"'):
+        Task.get_task(project_name="nowhere")
+
+
+def test_archived_tasks_give_way(ids: dict[str, str]) -> None:
+    """To others that fit; alone they are found unless that is not allowed."""
+    for name in ("vision: test", "vision: train b"):
+        found = Task.get_task(task_id=ids[name])
+        assert found is not None
+        found.set_key("system_tag/archived", True)
+    newest = Task.get_task(project_name="vision")
+    assert newest is not None
+    assert newest.id == ids["vision: train a"]
+    assert Task.get_task(project_name="vision", task_name="test") is not None
+    assert Task.get_task(project_name="vision", task_name="test", allow_archived=False) is None
+    assert names(Task.get_tasks(project_name="vision", allow_archived=False)) == ["vision: train a"]
+    assert len(Task.get_tasks(project_name="vision")) == 3
+
+
+def test_callers_filter_is_left_as_it_was(ids: dict[str, str]) -> None:
+    """It may be used again."""
+    mine = {"status": ["failed"], "name": None}
+    Task.get_tasks(task_filter=mine)
+    assert mine == {"status": ["failed"], "name": None}
+
+
+def test_without_a_store_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking makes none."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match="tracker init"):
+        Task.get_tasks()
+    assert Task.current_task() is None
+    assert list(tmp_path.iterdir()) == []

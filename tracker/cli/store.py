@@ -1,0 +1,262 @@
+"""`tracker init`, `fsck`, `recover`, `demo`: the store as a whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from objstore.errors import ReadOnly, StoreError
+from objstore.layout import FORMAT_FILE, UNION
+from tracker import layout
+from tracker.cli import render
+from tracker.cli.command import Call, Command
+from tracker.cli.render import escape, plural, size
+from tracker.errors import TrackerError
+
+if TYPE_CHECKING:
+    from objstore.fsck import Problem, Report
+    from tracker.adoption import Adopted
+    from tracker.workspace import Workspace
+
+_INTEGRITY = 4
+
+
+@click.command(
+    "init",
+    cls=Command,
+    examples=[
+        ("init", "in the root of the git repository, else here"),
+        ("init runs", "in runs/.tracker"),
+    ],
+)
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+def init(call: Call, folder: Path | None) -> None:
+    """Make an empty store in DIR/.tracker. One that is there is left as it is. (The first Task.init makes one, too.)"""
+    from objstore.store import Store
+    from tracker.package_data import template_dir
+
+    root = _new_root(call.store, folder)
+    there = (root / FORMAT_FILE).is_file()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    Store.create(root, template_dir())
+    if call.json:
+        call.screen.document("init", {"store": os.fspath(root), "created": not there})
+    else:
+        render.say(f"{root} is there already" if there else f"made {root}")
+
+
+def _new_root(named: Path | None, folder: Path | None) -> Path:
+    from tracker import workspace
+
+    if named is not None:
+        return named
+    if folder is not None:
+        return folder / layout.STORE
+    by_environment = os.environ.get("TRACKER_DIR")
+    return Path(by_environment) if by_environment else workspace.default_root(Path.cwd())
+
+
+# --- fsck ------------------------------------------------------------------------------------------------------------
+
+
+@click.command("fsck", cls=Command, examples=[("fsck", "exit code 4 when anything is wrong")])
+def fsck(call: Call) -> int:
+    """Decode and hash all that is stored, and follow all that tasks and models refer to. Changes nothing."""
+    workspace = call.open_as_it_is()
+    report = workspace.store.fsck()
+    unread = _unread(workspace, report)
+    if call.json:
+        call.screen.document("fsck", _report_record(report, unread))
+    else:
+        _print_report(call.screen, report, unread)
+    return _INTEGRITY if report.problems or unread else 0
+
+
+def _unread(workspace: Workspace, report: Report) -> dict[str, str]:
+    """Tasks and models whose records are what their hashes say and still cannot be read, with why."""
+    paths = {key: heads[0].commit.path for key, heads in workspace.store.heads.live().items()}
+    touched = {path for problem in report.problems for path in problem.touches}
+    workspace.things()
+    return {
+        key: what for key, what in workspace.damaged.items() if key in paths and paths[key] not in touched
+    }
+
+
+def _report_record(report: Report, unread: dict[str, str]) -> dict[str, Any]:
+    problems = [
+        {
+            "where": problem.where,
+            "what": problem.what,
+            "touches": [_touched(path) for path in problem.touches],
+        }
+        for problem in report.problems
+    ]
+    problems += [{"where": key, "what": what, "touches": []} for key, what in unread.items()]
+    return {
+        "clean": not problems,
+        "packs": report.packs,
+        "objects": report.objects,
+        "bytes": report.size,
+        "heads": report.heads,
+        "problems": problems,
+    }
+
+
+def _touched(path: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(("kind", "project", "name"), (*path, "", "", ""), strict=False))
+
+
+def _print_report(screen: render.Screen, report: Report, unread: dict[str, str]) -> None:
+    for problem in report.problems:
+        _print_problem(screen, problem)
+    for key, what in unread.items():
+        screen.line(("damaged", "red"), f"  {key}: {escape(what)}")
+    checked = (
+        f"{plural(report.packs, 'pack')}, {plural(report.objects, 'object')}, {size(report.size)}, "
+        f"{plural(report.heads, 'head')} checked"
+    )
+    count = len(report.problems) + len(unread)
+    if not count:
+        screen.line(("clean", "green"), f": {checked}")
+        return
+    screen.line((plural(count, "problem"), "red"), f": {checked}")
+    render.say(
+        "what is damaged is never given out; where another copy of the store is sound, copy its "
+        f"{', '.join(UNION)} over these: what is damaged here is then read from there"
+    )
+
+
+def _print_problem(screen: render.Screen, problem: Problem) -> None:
+    screen.line(("damaged", "red"), f"  {escape(problem.where)}: {escape(problem.what)}")
+    for path in problem.touches:
+        screen.line(f"         in {escape(' / '.join(path))}")
+
+
+# --- recover ---------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "recover",
+    cls=Command,
+    examples=[("recover", "seal what killed runs have left, and adopt runs recorded beside the store")],
+)
+def recover(call: Call) -> int:
+    """Seal what dead runs have left, and adopt the runs that were recorded in the user's state folder meanwhile.
+
+    That is where a run goes that could not write the store. Its stand-in is removed once all of it is here.
+    """
+    workspace = call.open_as_it_is()
+    if workspace.store.read_only:
+        raise ReadOnly(
+            f"{workspace.root} cannot be written by this user or this version: nothing was recovered"
+        )
+    sealed, failed = _seal(workspace)
+    adopted = _adopt(workspace, failed)
+    if call.json:
+        call.screen.document("recover", _recovered(sealed, adopted, failed))
+    else:
+        _print_recovered(call.screen, workspace, sealed, adopted)
+    for where, what in failed.items():
+        render.say(f"tracker: {where}: {what}")
+    return 1 if failed else 0
+
+
+def _seal(workspace: Workspace) -> tuple[list[str], dict[str, str]]:
+    """The tasks that were sealed, and what went wrong with others."""
+    from tracker import deltas, seal
+
+    sealed, failed = [], {}
+    for key in sorted({journal.key for journal in deltas.journals(workspace.root)}):
+        try:
+            if seal.seal(workspace.store, key):
+                sealed.append(key)
+        except (OSError, StoreError, TrackerError) as error:
+            failed[f"task {key}"] = f"cannot be sealed: {error}"
+    return sealed, failed
+
+
+def _adopt(workspace: Workspace, failed: dict[str, str]) -> list[Adopted]:
+    from tracker.adoption import adopt
+    from tracker.workspace import stand_ins
+
+    adopted = []
+    for stand_in in stand_ins(workspace.root):
+        try:
+            adopted.append(adopt(workspace.store, stand_in))
+        except (OSError, StoreError, TrackerError) as error:
+            failed[os.fspath(stand_in)] = f"cannot be adopted: {error}"
+    return adopted
+
+
+def _recovered(sealed: list[str], adopted: list[Adopted], failed: dict[str, str]) -> dict[str, Any]:
+    stand_ins = [
+        {
+            "store": os.fspath(each.stand_in),
+            "ids": each.keys,
+            "removed": not each.kept,
+            "kept_because": each.kept or None,
+        }
+        for each in adopted
+    ]
+    return {"sealed": sealed, "adopted": stand_ins, "failed": failed}
+
+
+def _print_recovered(
+    screen: render.Screen, workspace: Workspace, sealed: list[str], adopted: list[Adopted]
+) -> None:
+    things = workspace.things()
+
+    def named(key: str) -> str:
+        state = things[key].state if key in things else None
+        return (
+            f"{state.kind} {key}  {state.get('name', '')}  {state.get('status', '')}".rstrip()
+            if state
+            else key
+        )
+
+    for key in sealed:
+        screen.line(f"sealed   {escape(named(key))}")
+    for each in adopted:
+        for key in each.keys:
+            screen.line(f"adopted  {escape(named(key))}")
+        if each.kept:
+            render.say(f"{each.stand_in} stays: {each.kept}")
+    if not sealed and not any(each.keys for each in adopted):
+        render.say("nothing to recover")
+
+
+# --- demo ------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "demo",
+    cls=Command,
+    store=False,
+    examples=[
+        ("demo", "in a new temporary folder, which is kept"),
+        ("demo --dir look", "in the folder look/"),
+    ],
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A new or empty folder to work in.",
+)
+def demo(call: Call, folder: Path | None) -> None:
+    """Record real training runs on scikit-learn's digits, then show, compare, fetch and copy them: two minutes."""
+    from tracker.cli.demo import run_demo
+
+    if not call.json:
+        run_demo(folder, click.echo)
+        return
+    if folder is None:
+        from tempfile import mkdtemp
+
+        folder = Path(mkdtemp(prefix="tracker-demo-"))
+    run_demo(folder, lambda text: click.echo(text, err=True))
+    call.screen.document("demo", {"dir": os.fspath(folder.resolve())})

@@ -1,0 +1,239 @@
+"""One writer's journal -> what it adds: a partial state, and the content it refers to, through a `put` of the caller's.
+
+Who calls decides whether that content goes into a pack or stays in memory. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from objstore import journal
+from objstore import layout as store_layout
+from tracker import events, layout
+from tracker.errors import CorruptRecord
+from tracker.records import Entry, Segment, State, recoverer
+from tracker.state import Fold
+
+if TYPE_CHECKING:
+    from tracker import scalars
+
+
+Put = Callable[[bytes], str]  # stores content, returns its "$ref"
+
+_CONSOLE_CHUNK = 1 << 20  # bytes of console text in one object
+
+_SHORT_RUN = 2048  # points of a run up to which numpy is not worth its import
+
+_POINTS_CHUNK = 1 << 16  # points in one object of several series; a longer series has one of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """One writer's journal folder."""
+
+    key: str
+    writer: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one journal adds to one head: a partial state and what it covers."""
+
+    state: State
+    covers: Mapping[str, int]
+
+
+def journals(root: Path, key: str | None = None) -> list[Journal]:
+    """The journals in a store, of one task or of all, sorted."""
+    base = root / store_layout.LIVE
+    keys = [key] if key is not None else _folders(base)
+    return [Journal(k, w, base / k / w) for k in keys if store_layout.is_key(k) for w in _folders(base / k)]
+
+
+def _folders(base: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(base) if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def fold(source: Journal, after: int) -> Fold:
+    """A journal's events beyond number `after`, folded up to the first that cannot be read; series declared earlier are
+    known.
+    """
+    folded = Fold(source.writer)
+    try:
+        folded.add_all(journal.read(source.folder, after))
+    except CorruptRecord as error:
+        folded.broken = f"event {folded.last + 1}: {error}"
+    if after and any(number not in folded.series for number in _numbers(folded)):
+        folded.series = {**_declared(source, after), **folded.series}
+    return folded
+
+
+def _numbers(folded: Fold) -> set[int]:
+    """The series numbers that a fold's scalars bear."""
+    size = events.SERIES_NUMBER.size
+    return {events.SERIES_NUMBER.unpack(head)[0] for head in {scalar[:size] for scalar in folded.scalars}}
+
+
+def _declared(source: Journal, until: int) -> dict[int, tuple[str, str]]:
+    """The series that a writer declared with its events up to `until`."""
+    earlier = Fold(source.writer)
+    for record in journal.read(source.folder):
+        if record.number > until:
+            break
+        if record.kind == events.DOCUMENT:
+            earlier.add_all((record,))
+    return earlier.series
+
+
+def deltas(folded: Fold, put: Put) -> dict[str | None, Delta]:
+    """What a fold adds, per head (None: the task; else a model's id). Content goes through `put`."""
+    for blob in folded.blobs.values():
+        put(blob)
+    covers = {folded.writer: folded.last}
+    segment = Segment(
+        folded.writer,
+        folded.attempt,
+        folded.first,
+        folded.last,
+        tuple(_scalars(folded, put)),
+        tuple(_console(folded, put)),
+        tuple(_plots(folded, put)),
+    )
+    segments = () if segment.empty else (segment,)
+    found: dict[str | None, Delta] = {}
+    for of, keys in folded.keys.items():
+        if of is not None:
+            found[of] = Delta(State(layout.MODEL, keys), covers)
+    found[None] = Delta(State(layout.TASK, folded.keys.get(None, {}), segments), covers)
+    return found
+
+
+def aborted(state: State, folded: Fold, reason: str) -> dict[str, Entry]:
+    """The status of a task whose owner is gone and left it running; nothing where `folded`'s writer is not the owner.
+
+    Stamped just after the writer's last event, so that a writer that lives after all overrules it.
+    """
+    status = state.keys.get("status")
+    if status is None or status.value != "in_progress" or status.writer != folded.writer:
+        return {}
+    last = max(status.stamp, folded.stamp, _last_report(state, folded.writer))
+    values = {"status": "stopped", "status_reason": f"aborted: {reason}", "completed": last}
+    return {key: Entry(value, last + 1, recoverer(folded.writer)) for key, value in values.items()}
+
+
+def _last_report(state: State, writer: str) -> int:
+    """The time of the last scalar of a writer that is sealed already, microseconds since the epoch."""
+    chunks = [chunk for segment in state.segments if segment.writer == writer for chunk in segment.scalars]
+    return max(
+        (int(summary["last_time"]) for chunk in chunks for _, _, summary in chunk["series"]), default=0
+    )
+
+
+def _scalars(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
+    if not folded.scalars:
+        return
+    group: list[scalars.Series] = []
+    points = 0
+    for series in _series(folded):
+        if group and points + len(series.steps) > _POINTS_CHUNK:
+            yield _scalar_chunk(group, put)
+            group, points = [], 0
+        group.append(series)
+        points += len(series.steps)
+    if group:
+        yield _scalar_chunk(group, put)
+
+
+def _series(folded: Fold) -> list[scalars.Series]:
+    """A fold's scalars by series, in the order of their first points; within one, in the order of reporting."""
+    if len(folded.scalars) <= _SHORT_RUN and sys.byteorder == "little":
+        return _short_series(folded)
+    import numpy as np
+
+    from tracker.scalars import Series
+
+    points = np.frombuffer(b"".join(folded.scalars), np.dtype(events.SCALAR_FIELDS))
+    points = points[np.argsort(points["series"], kind="stable")]
+    numbers, starts = np.unique(points["series"], return_index=True)
+    parts: dict[tuple[str, str], list[Any]] = {}  # a rolled run declares its series again, under new numbers
+    for number, part in zip(numbers, np.split(points, starts[1:]), strict=True):
+        if int(number) in folded.series:
+            parts.setdefault(folded.series[int(number)], []).append(part)
+    joined = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    return [
+        Series(*name, part["step"].copy(), part["time"].copy(), part["value"].copy())
+        for name, part in joined.items()
+    ]
+
+
+def _short_series(folded: Fold) -> list[scalars.Series]:
+    """The same without numpy, whose import would take longer than all else at the end of a short run."""
+    from array import array
+
+    from tracker.scalars import Series
+
+    found: dict[tuple[str, str], Series] = {}
+    for number, step, time_, value in events.SCALAR_FORMAT.iter_unpack(b"".join(folded.scalars)):
+        name = folded.series.get(number)
+        if name is None:
+            continue
+        if name not in found:
+            found[name] = Series(*name, array("q"), array("q"), array("d"))
+        found[name].steps.append(step)
+        found[name].times.append(time_)
+        found[name].values.append(value)
+    return list(found.values())
+
+
+def _scalar_chunk(group: list[Any], put: Put) -> dict[str, Any]:
+    from tracker import scalars
+
+    return {
+        "$ref": put(scalars.encode(group)),
+        "series": [[s.title, s.series, dict(scalars.summarise(s))] for s in group],
+    }
+
+
+def _console(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
+    lines: list[bytes] = []
+    size = 0
+    for text in folded.texts:
+        lines.append(orjson.dumps([text.time, text.stream, text.message]))
+        size += len(lines[-1])
+        if size >= _CONSOLE_CHUNK:
+            yield {"$ref": put(b"\n".join(lines) + b"\n"), "lines": len(lines)}
+            lines, size = [], 0
+    if lines:
+        yield {"$ref": put(b"\n".join(lines) + b"\n"), "lines": len(lines)}
+
+
+def _plots(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
+    for plot in folded.plots:
+        figure = orjson.dumps(plot.figure, option=orjson.OPT_SORT_KEYS)
+        yield {
+            "$ref": put(figure),
+            "title": plot.title,
+            "series": plot.series,
+            "iteration": plot.iteration,
+            "time": plot.time,
+        }
+
+
+def why_dead(source: Journal) -> str:
+    """For people: what a dead writer's journal says of it. Not for living ones: closing the file would drop a lock."""
+    try:
+        owner = orjson.loads((source.folder / "alive").read_bytes())
+        return f"process {owner['pid']} on {owner['host']} ended without closing"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its process ended without closing"

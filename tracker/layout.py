@@ -1,0 +1,48 @@
+"""Paths and limits of the tracker's own, each with its unit and its reason. Touches no disk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STORE: Final = ".tracker"
+NAME_MIN: Final = 3  # characters of a task, project or model name, as ClearML's server has it
+NAME_MAX: Final = 65_536  # characters; the name is content, no path is made of it whole
+STATE_MAX: Final = 256 << 20  # bytes of one state's record; 4,000 artifacts with the longest previews
+INLINE_MAX: Final = 1 << 20  # bytes of an artifact that travel in the journal and so share the run's one pack
+HEARTBEAT: Final = 30.0  # seconds between two signs of life of a writer
+ROLL: Final = (
+    1 << 18
+)  # events after which a journal is sealed while the run goes on: 0.3 s of work at the end
+RETRY: Final = 30.0  # seconds between two tries after the disk refused
+WRITER_SIZE: Final = 16  # hex digits of a writer's id
+
+# File systems where a mapped page may need a new block, and so a full disk or a lost server be a SIGBUS: there each
+# event is one plain write.
+_NETWORK: Final = (
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "fuse",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "nfs",
+    "nfs4",
+)
+_SHARED: Final = ("fuseblk", "ocfs2", "orangefs", "smb3", "vboxsf", "virtiofs")
+_COPY_ON_WRITE: Final = ("bcachefs", "btrfs", "f2fs", "zfs")
+UNMAPPED: Final = frozenset((*_NETWORK, *_SHARED, *_COPY_ON_WRITE))
+
+TASK: Final = "task"
+MODEL: Final = "model"
+ALIAS: Final = "alias"
+PIN: Final = "pin"
+KINDS: Final = (TASK, MODEL, ALIAS, PIN)
+
+
+def live_path(key: str, writer: str) -> str:
+    """Where a writer's journal lies, relative to the store."""
+    return f"live/{key}/{writer}"

@@ -1,0 +1,177 @@
+"""Everything in a store as it stands: heads united, journals folded on top in memory. Writes nothing.
+
+So a run that goes on, was killed, or waits to be sealed reads like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from objstore import files, journal
+from objstore.errors import NotFound, StoreError
+from objstore.heads import Head
+from objstore.ids import Kind, ObjectId, hash_object
+from objstore.records import Commit
+from objstore.store import Store
+from tracker import layout
+from tracker.deltas import Journal, Put, aborted, deltas, fold, journals, why_dead
+from tracker.errors import CorruptRecord
+from tracker.records import Entry, Ref, State
+from tracker.state import Fold, merge
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A task, model, alias or pin as it stands: its heads united, and its journals folded on top in memory.
+
+    alive: whether a writer still runs; content: what is not in the store yet, by id.
+    """
+
+    key: str
+    state: State
+    heads: tuple[Head, ...] = ()
+    alive: bool = False
+    content: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def read_state(store: Store, commit: Commit) -> State:
+    """The state that a commit names. Raises NotFound, Corrupt, CorruptRecord."""
+    for entry in files.list_tree(store.objects, commit.state):
+        if entry.name == "record":
+            return State.decode(store.objects.read(entry.id, limit=layout.STATE_MAX))
+    raise CorruptRecord(f"the state {commit.state} of {commit.key} has no record")
+
+
+class Reader:
+    """Everything in a store as it stands now. Keeps what cannot change: the states of commits."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._states: dict[ObjectId, State] = {}
+        self.damaged: dict[str, str] = {}  # what cannot be read, and why
+
+    def things(self) -> dict[str, Thing]:
+        """All tasks, models, aliases and pins by key."""
+        # Journals first: one that is sealed meanwhile is then found in its head.
+        waiting: dict[str, list[Journal]] = {}
+        for source in journals(self._store.root):
+            waiting.setdefault(source.key, []).append(source)
+        heads = self._store.heads.live()
+        found = self._sealed(heads)
+        for key, sources in waiting.items():
+            found.update(self._with(found, heads.get(key, []), key, sources))
+        return found
+
+    def thing(self, key: str) -> Thing:
+        """One of them. Raises NotFound."""
+        sources = journals(self._store.root, key)
+        heads = self._store.heads.of(key)
+        found = self._sealed({key: heads} if heads else {})
+        maker = found[key].state.get("task") if key in found else None
+        if not sources and maker is not None:  # a model, which the journals of its task may have changed
+            sources, key_of_journals = journals(self._store.root, maker), str(maker)
+            found.update(self._with(found, self._store.heads.of(key_of_journals), key_of_journals, sources))
+        elif sources:
+            found.update(self._with(found, heads, key, sources))
+        if key not in found and not sources:
+            found = self.things()  # a model that only a running task's journal knows
+        if key not in found:
+            raise NotFound(f"nothing has the id {key}")
+        return found[key]
+
+    def state(self, head: Head) -> State:
+        """The state of one commit."""
+        if head.id not in self._states:
+            self._states[head.id] = read_state(self._store, head.commit)
+        return self._states[head.id]
+
+    def _sealed(self, heads: Mapping[str, list[Head]]) -> dict[str, Thing]:
+        found = {}
+        for key, alive in heads.items():
+            try:
+                found[key] = Thing(key, merge(self.state(h) for h in alive), tuple(alive))
+            except (StoreError, CorruptRecord) as error:
+                self.damaged[key] = str(error)
+        return found
+
+    def _with(
+        self, sealed: Mapping[str, Thing], heads: list[Head], key: str, sources: list[Journal]
+    ) -> dict[str, Thing]:
+        """What a task's journals make of things in `sealed`, by key."""
+        fresh: dict[str, Thing] = {}
+        while True:
+            found = self._on_top(sealed, heads, key, sources)
+            if all(source.folder.exists() for source in sources):
+                return {**fresh, **found}
+            # One was sealed, and removed while it was read: its head is there now.
+            sources, alive = journals(self._store.root, key), self._store.heads.live()
+            sealed, heads = self._sealed(alive), alive.get(key, [])
+            fresh = {k: t for k, t in sealed.items() if k == key or t.state.get("task") == key}
+
+    def _on_top(
+        self, sealed: Mapping[str, Thing], heads: list[Head], key: str, sources: list[Journal]
+    ) -> dict[str, Thing]:
+        found: dict[str, Thing] = {}
+        gone: list[tuple[Journal, Fold]] = []
+        living = False
+        covered = united_covers(heads)
+        for source in sources:
+            # Asked before the journal is read: what a dead writer wrote until then is all there is.
+            dead = journal.liveness(source.folder) == "dead"
+            folded = self._fold(source, covered.get(source.writer, 0))
+            if dead or folded.ended:
+                gone.append((source, folded))
+            else:
+                living = True
+            content: dict[str, bytes] = {}
+            if folded.last:
+                for of, delta in deltas(folded, _into(content)).items():
+                    before = found.get(of or key) or sealed.get(of or key)
+                    found[of or key] = _joined(before, of or key, delta.state, content)
+        thing = found.get(key) or sealed.get(key)
+        if thing is not None:
+            found[key] = thing = replace(thing, alive=living)
+            if entries := aborts(thing.state, gone):
+                found[key] = replace(thing, state=merge((thing.state, State(layout.TASK, entries))))
+        return found
+
+    def _fold(self, source: Journal, after: int) -> Fold:
+        where = layout.live_path(source.key, source.writer)
+        try:
+            folded = fold(source, after)
+        except OSError as error:  # another user's, say
+            self.damaged[where] = str(error)
+            return Fold(source.writer)
+        if folded.broken:
+            self.damaged[where] = folded.broken
+        return folded
+
+
+def _joined(thing: Thing | None, key: str, state: State, content: Mapping[str, bytes]) -> Thing:
+    if thing is None:
+        return Thing(key, state, (), False, content)
+    return Thing(key, merge((thing.state, state)), thing.heads, thing.alive, {**thing.content, **content})
+
+
+def aborts(state: State, gone: Iterable[tuple[Journal, Fold]]) -> dict[str, Entry]:
+    """What `aborted` says of the one writer among `gone` that owned the run; nothing if none did."""
+    return next((e for s, f in gone if (e := aborted(state, f, why_dead(s)))), {})
+
+
+def _into(content: dict[str, bytes]) -> Put:
+    def put(data: bytes) -> str:
+        object_id = str(hash_object(Kind.BLOB, data))
+        content[object_id] = data
+        return str(Ref("blob", object_id, len(data)))
+
+    return put
+
+
+def united_covers(heads: Iterable[Head]) -> dict[str, int]:
+    """Per writer the greatest number that any of the heads covers."""
+    found: dict[str, int] = {}
+    for head in heads:
+        for writer, number in head.commit.covers.items():
+            found[writer] = max(number, found.get(writer, 0))
+    return found

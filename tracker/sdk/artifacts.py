@@ -1,0 +1,293 @@
+"""Artifacts: values into the store and back, by name."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from objstore import files
+from objstore.errors import NotFound
+from objstore.ids import Hasher, Kind, ObjectId
+from objstore.records import Mode, TreeEntry
+from tracker import trust
+from tracker.errors import BadValue, UsageError
+from tracker.records import Ref
+
+if TYPE_CHECKING:
+    from tracker.codecs import Encoded
+    from tracker.reader import Thing
+    from tracker.workspace import Workspace
+
+
+class Artifact:
+    """One artifact of a task. `hash` is the object id: BLAKE3 of the bytes, or the tree id of a folder."""
+
+    def __init__(self, workspace: Workspace, task: str, name: str, record: Mapping[str, Any]) -> None:
+        self._workspace = workspace
+        self._task = task
+        self._record = record
+        self._value: Any = None
+        self._loaded = False
+        self._ref = Ref.parse(record["$ref"]) if "$ref" in record else None
+        self.name = name
+
+    @property
+    def type(self) -> str:
+        """What sort of value it is: numpy, pandas, dict, string, pickle, custom, archive, image."""
+        return str(self._record["type"])
+
+    @property
+    def mode(self) -> str:
+        """`output`, as ClearML has it."""
+        return "output"
+
+    @property
+    def hash(self) -> str:
+        """Its object id, 64 hex digits; empty for a URL that is only registered."""
+        return self._ref.id if self._ref else ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return self._ref.size if self._ref else 0
+
+    @property
+    def url(self) -> str:
+        """Where it is: `tracker://HASH/FILE`, or the URL that was registered."""
+        return str(self._record.get("url") or f"tracker://{self.hash}/{self._record.get('file', '')}")
+
+    @property
+    def timestamp(self) -> datetime:
+        """When it was stored, in UTC."""
+        return datetime.fromtimestamp(self._record["timestamp"], timezone.utc)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The caller's own key-value pairs."""
+        return dict(self._record.get("metadata") or {})
+
+    @property
+    def preview(self) -> str:
+        """The beginning of the content, for people."""
+        return str(self._record.get("preview", ""))
+
+    def get(
+        self,
+        force_download: bool = False,
+        deserialization_function: Callable[[bytes], Any] | None = None,
+        block_unsafe_artifacts: bool = False,
+        *,
+        allow_pickle: bool | None = None,
+    ) -> Any:
+        """The value again; of a plain file or folder its local path. Kept after the first call.
+
+        `deserialization_function` makes the value of the content's bytes. Raises UnsafeArtifact for a pickle that this
+        user did not record, unless `allow_pickle`; with `block_unsafe_artifacts` for every pickle.
+        """
+        if deserialization_function is not None:
+            return deserialization_function(self._bytes())
+        if block_unsafe_artifacts:
+            allow_pickle = False
+        if not self._loaded or force_download:
+            self._value, self._loaded = self._load(allow_pickle), True
+        return self._value
+
+    def _load(self, allow_pickle: bool | None) -> Any:
+        from tracker import codecs
+
+        if self.type in ("custom", "archive") or self._ref is None or self._ref.kind == "tree":
+            return Path(str(self.get_local_copy(raise_on_error=True)))
+        if allow_pickle is None:
+            mac = self._record.get("mac")
+            allow_pickle = self._workspace.config.allow_pickle or trust.trusted(self._task, self.hash, mac)
+        source: bytes | Path = self._bytes()
+        return codecs.decode(
+            self.type,
+            source,
+            file_name=str(self._record.get("file", "")),
+            name=self.name,
+            content_type=str(self._record.get("content_type", "")),
+            allow_pickle=allow_pickle,
+        )
+
+    def _bytes(self) -> bytes:
+        if self._ref is None or self._ref.kind == "tree":
+            raise BadValue(f"artifact {self.name!r} is no file in the store: its place is {self.url}")
+        return self._workspace.read(self._thing(), self._ref)
+
+    def _thing(self) -> Thing:
+        return self._workspace.thing(self._task)
+
+    def get_local_copy(
+        self, extract_archive: bool = True, raise_on_error: bool = False, force_download: bool = False
+    ) -> str | None:
+        """A verified copy of the content in the store's cache folder; returns its path, None for a registered URL.
+
+        A folder comes as a folder, or with `extract_archive=False` as a zip that is the same every time. Raises
+        NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew.
+        """
+        if self._ref is None:
+            if raise_on_error:
+                raise BadValue(f"artifact {self.name!r} is only registered, at {self.url}")
+            return None
+        file_name = str(self._record.get("file") or self.name)
+        path = local_copy(self._workspace, self._thing(), self._ref, file_name, fresh=force_download)
+        return str(path if extract_archive or self._ref.kind != "tree" else _zipped(path))
+
+    def __repr__(self) -> str:
+        shown = {k: getattr(self, k) for k in ("name", "type", "size", "hash", "timestamp", "metadata")}
+        return str(shown)
+
+
+class Artifacts(Mapping[str, Artifact]):
+    """A task's artifacts by name, read-only."""
+
+    def __init__(self, workspace: Workspace, task: str, records: Mapping[str, Mapping[str, Any]]) -> None:
+        self._items = {name: Artifact(workspace, task, name, record) for name, record in records.items()}
+
+    def __getitem__(self, name: str) -> Artifact:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        raise UsageError("artifacts are read-only: use upload_artifact")
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def local_copy(workspace: Workspace, thing: Thing, ref: Ref, file_name: str, *, fresh: bool = False) -> Path:
+    """A verified copy of an object under `cache/files/`, named as the user named it."""
+    from tracker.codecs.protocol import file_name as safe
+
+    folder = _cache(workspace) / ref.id[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    if ref.kind == "tree":
+        file_name = file_name.removesuffix(".zip")  # what a folder's record calls it, as ClearML does
+    path = folder / safe(Path(file_name).name or "content")
+    if not fresh and _matches(workspace, ref, path):
+        return path
+    if ref.kind == "tree":
+        target = folder / secrets.token_hex(8)
+        files.checkout(workspace.store.objects, ObjectId.parse(ref.id), target)
+        _put_in_place(workspace, ref, target, path)
+    elif ref.id in thing.content:
+        part = path.with_name(f".{secrets.token_hex(8)}")
+        part.write_bytes(thing.content[ref.id])
+        part.replace(path)
+    else:
+        files.get_file(workspace.store.objects, ObjectId.parse(ref.id), path)
+    return path
+
+
+def _put_in_place(workspace: Workspace, ref: Ref, made: Path, path: Path) -> None:
+    """Rename a folder to its name. What is there already stays if it is right: somebody may be reading it."""
+    for _ in range(10):
+        try:
+            made.rename(path)
+            return
+        except OSError:
+            if _matches(workspace, ref, path):
+                shutil.rmtree(made)
+                return
+        aside = path.with_name(f".{secrets.token_hex(8)}")
+        with suppress(FileNotFoundError):  # another process moved it first
+            path.rename(aside)
+            shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+    raise FileExistsError(f"{path} is in the way, and comes back as often as it is moved")
+
+
+def _cache(workspace: Workspace) -> Path:
+    if not workspace.store.read_only:
+        return workspace.root / "cache" / "files"
+    import tempfile
+
+    return Path(tempfile.gettempdir()) / f"tracker-{secrets.token_hex(8)}"
+
+
+def _matches(workspace: Workspace, ref: Ref, path: Path) -> bool:
+    """Whether a copy is still what its hash says."""
+    if path.is_symlink() or not path.exists():
+        return False
+    if ref.kind == "blob":
+        return path.is_file() and _hash_file(path) == ref.id
+    try:
+        entries = files.list_tree(workspace.store.objects, ObjectId.parse(ref.id))
+    except NotFound:
+        return False
+    names = {entry.name for entry in entries}
+    if not path.is_dir() or {p.name for p in path.iterdir()} != names:
+        return False
+    checked = [e for e in entries if e.mode is not Mode.LINK]
+    return all(_matches(workspace, Ref(_kind(e), str(e.id), e.size), path / e.name) for e in checked)
+
+
+def _kind(entry: TreeEntry) -> str:
+    return "tree" if entry.mode.kind is Kind.TREE else "blob"
+
+
+def _hash_file(path: Path) -> str:
+    hasher = Hasher(threads=2)
+    with path.open("rb") as file:
+        while part := file.read(1 << 22):
+            hasher.update(part)
+    return str(hasher.id())
+
+
+def _zipped(folder: Path) -> Path:
+    """A folder as a zip: sorted names, no times, stored without compression, so that it is the same every time."""
+    target = folder.with_name(f"{folder.name}.zip")
+    part = target.with_name(f".{secrets.token_hex(8)}")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+            info.external_attr = (path.stat().st_mode & 0o111 | 0o644) << 16
+            with archive.open(info, "w", force_zip64=True) as out, path.open("rb") as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+    part.replace(target)
+    return target
+
+
+def store(workspace: Workspace, attach: Any, encoded: Encoded) -> dict[str, Any]:
+    """Put an encoded value's content into the store; returns what the record says of where it is."""
+    payload = encoded.payload
+    if encoded.kind == "url":
+        return {"url": str(payload)}
+    if isinstance(payload, bytes):
+        return {"$ref": attach(payload)}
+    if encoded.kind == "file":
+        path = Path(str(payload))
+        if path.stat().st_size <= 1 << 20:
+            return {"$ref": attach(path.read_bytes())}
+        return {"$ref": workspace.store_with(lambda tx: files.put_file(tx, path))}
+    if encoded.kind == "tree":
+        folder = Path(str(payload))
+        return {"$ref": workspace.store_with(lambda tx: files.put_folder(tx, folder), "tree")}
+    pairs: list[tuple[str, Path]] = list(payload)  # type: ignore[arg-type]  # kind "list"
+    return {"$ref": workspace.store_with(lambda tx: _put_list(tx, pairs), "tree")}
+
+
+def _put_list(transaction: Any, pairs: list[tuple[str, Path]]) -> tuple[ObjectId, int]:
+    """Files under relative names as one tree."""
+    entries: list[TreeEntry] = []
+    below: dict[str, list[tuple[str, Path]]] = {}
+    for name, path in pairs:
+        first, slash, rest = name.partition("/")
+        if slash:
+            below.setdefault(first, []).append((rest, path))
+        else:
+            mode = Mode.EXEC if path.stat().st_mode & 0o111 else Mode.FILE
+            entries.append(TreeEntry(first, mode, *files.put_file(transaction, path)))
+    entries += [TreeEntry(n, Mode.TREE, *_put_list(transaction, inner)) for n, inner in below.items()]
+    return files.put_tree(transaction, entries)

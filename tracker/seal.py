@@ -1,0 +1,196 @@
+"""Journal -> objects -> head: what a writer's events add up to becomes a commit.
+
+Sealing only makes durable what every reader folds anyway. Sealing twice, or by two processes at once, gives the same
+state.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from objstore import files, journal
+from objstore import layout as store_layout
+from objstore.errors import StoreError
+from objstore.heads import Head
+from objstore.ids import ObjectId
+from objstore.records import Commit, Mode, TreeEntry
+from objstore.store import Store
+from tracker import layout
+from tracker.deltas import Delta, Journal, Put, deltas, fold, journals
+from tracker.reader import Reader, aborts, read_state, united_covers
+from tracker.records import Ref, State
+from tracker.state import Fold, merge
+
+_DAY = 86_400.0  # seconds that a dead writer's journal stays after it was sealed
+
+
+def seal(store: Store, key: str, *, own: str | None = None, rolling: bool = False) -> bool:
+    """Seal the journals of a task whose writers have ended or are dead, and `own`; whether there was anything to do.
+
+    `rolling`: the run goes on, and no later commit shall name this one as its parent.
+    Raises OSError when the disk refuses; the journals stay, and whoever comes next seals them.
+    """
+    sources = journals(store.root, key)
+    covered = united_covers(store.heads.of(key))
+    added: dict[str, list[Delta]] = {}
+    done: list[tuple[Journal, Fold]] = []
+    with store.begin() as transaction:
+        put = _putter(transaction.put_bytes)
+        for source in sources:
+            dead = source.writer != own and journal.liveness(source.folder) == "dead"
+            folded = fold(source, covered.get(source.writer, 0))
+            if not (dead or folded.ended or source.writer == own):
+                continue
+            done.append((source, folded))
+            if folded.last:
+                for of, delta in deltas(folded, put).items():
+                    added.setdefault(of or key, []).append(delta)
+        gone = [(source, folded) for source, folded in done if source.writer != own]
+        if gone:
+            added.setdefault(key, [])  # the owner may have died after all that it wrote was sealed
+        # The task's own head comes last: it covers the events from which the others are made.
+        ordered = sorted(added.items(), key=lambda item: item[0] == key)
+        staged = [_stage(store, transaction, k, new, gone if k == key else [], rolling) for k, new in ordered]
+    for source, folded in done:
+        if folded.ended:
+            _remove(store, source)
+        elif source.writer != own and not folded.broken:
+            _set_aside(store, source)
+    return any(staged)
+
+
+def _stage(
+    store: Store,
+    transaction: Any,
+    key: str,
+    new: list[Delta],
+    gone: list[tuple[Journal, Fold]],
+    rolling: bool,
+) -> bool:
+    """Stage what is new of one thing on top of its heads; whether there was anything."""
+    reader = Reader(store)
+    heads = store.heads.of(key)
+    states = [*(reader.state(h) for h in heads), *(d.state for d in new)]
+    if not states:
+        return False
+    state, covers = merge(states), united_covers(heads)
+    for delta in new:
+        for writer, number in delta.covers.items():
+            covers[writer] = max(number, covers.get(writer, 0))
+    entries = aborts(state, gone)
+    if entries:
+        state = merge((state, State(layout.TASK, entries)))
+        speaker = entries["status"].writer
+        covers[speaker] = covers.get(speaker, 0) + 1
+    if new or entries:
+        commit_state(store, transaction, key, state, heads, covers, rolling=rolling)
+    return bool(new or entries)
+
+
+def commit_state(
+    store: Store,
+    transaction: Any,
+    key: str,
+    state: State,
+    heads: Iterable[Head],
+    covers: Mapping[str, int],
+    path: tuple[str, ...] | None = None,
+    *,
+    rolling: bool = False,
+) -> ObjectId:
+    """Stage a state as the new head of `key`, with `heads` as what it follows; returns the commit's id.
+
+    `path` is what people call it, where the state alone does not know.
+    """
+    commits = [(h.id, h.commit) for h in heads]
+    parents = {p for i, c in commits for p in (c.parents if c.rolling else (i,))}
+    commit = Commit(
+        key=key,
+        path=path or path_of(state),
+        parents=tuple(sorted(parents)),
+        generation=1 + max((c.generation for _, c in commits), default=0),
+        stamp=max([state.stamp, *(c.stamp for _, c in commits)]),
+        state=put_state(transaction, state),
+        covers=dict(sorted(covers.items())),
+        cut=max([int(state.get("cut", 0)), *(c.cut for _, c in commits)]),
+        deleted=bool(state.get("deleted", False)),
+        rolling=rolling,
+    )
+    commit_id: ObjectId = transaction.commit(commit)
+    return commit_id
+
+
+def put_state(transaction: Any, state: State) -> ObjectId:
+    """Store a state as a tree: its record, and beside it every object that the record refers to, so gc sees them."""
+    record = state.encode()
+    if len(record) > layout.STATE_MAX:  # nobody could read it back: the journal is a better place for it
+        raise StoreError(f"a state of {len(record)} bytes is over the limit of {layout.STATE_MAX}")
+    entries = [TreeEntry("record", Mode.FILE, transaction.put_bytes(record), len(record))]
+    below = []
+    for text in sorted(set(state.references())):
+        ref = Ref.parse(text)
+        mode = Mode.TREE if ref.kind == "tree" else Mode.FILE
+        below.append(TreeEntry(ref.id, mode, ObjectId.parse(ref.id), ref.size))
+    if below:
+        tree, size = files.put_tree(transaction, below)
+        entries.append(TreeEntry("objects", Mode.TREE, tree, size))
+    return files.put_tree(transaction, entries)[0]
+
+
+def path_of(state: State) -> tuple[str, str, str]:
+    """The display path of a state: kind, project, name."""
+    return state.kind, str(state.get("project", "")), str(state.get("name", ""))
+
+
+def _putter(store_bytes: Callable[[bytes], ObjectId]) -> Put:
+    def put(data: bytes) -> str:
+        return str(Ref("blob", str(store_bytes(data)), len(data)))
+
+    return put
+
+
+def _remove(store: Store, source: Journal) -> None:
+    """Remove a journal whose writer has closed it and whose events are all durable in a head."""
+    gone = store.root / store_layout.TMP / secrets.token_hex(16)
+    try:
+        source.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        source.folder.parent.rmdir()
+    except OSError:
+        return  # another process removed it, or the task has other writers
+
+
+def _set_aside(store: Store, source: Journal) -> None:
+    """Move a dead writer's journal to the trash once nothing has changed in it for a day.
+
+    A writer that lives after all finds it there, and moves it back (see Recorder).
+    """
+    try:
+        unchanged = time.time() - max(item.stat().st_mtime for item in os.scandir(source.folder))
+        if unchanged < _DAY:
+            return
+        target = (
+            store.root / store_layout.TRASH / str(int(time.time() // _DAY)) / f"{source.key}.{source.writer}"
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.folder.rename(target)
+        source.folder.parent.rmdir()
+    except (OSError, ValueError):
+        return
+
+
+def owner_gone(store: Store, key: str) -> bool:
+    """Whether the process whose exit decides the run's status has been there and is no more."""
+    seen = any("status" in read_state(store, head.commit).keys for head in store.heads.of(key))
+    for source in journals(store.root, key):
+        folded = fold(source, 0)
+        if "status" in folded.keys.get(None, {}):
+            seen = True
+            if not folded.ended and journal.liveness(source.folder) != "dead":
+                return False
+    return seen

@@ -1,0 +1,275 @@
+"""The only place that opens things: finds or makes the store, reads what is in it, edits what is not running."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from objstore.errors import Ambiguous, InvalidName, NotFound, StoreError
+from objstore.ids import Kind, ObjectId
+from objstore.store import Store
+from tracker import config, deltas, layout, reader, seal
+from tracker.errors import RecordingFault, TaskNotFound, TrackerError
+from tracker.names import without_surrogates
+from tracker.package_data import template_dir
+from tracker.reader import Reader, Thing
+from tracker.records import Entry, Ref, State
+from tracker.state import merge
+
+
+class Workspace:
+    """An open store and its settings."""
+
+    def __init__(self, store: Store, settings: config.Config, *, fallback_for: Path | None = None) -> None:
+        self.store = store
+        self.root = store.root
+        self.config = settings
+        self.fallback_for = fallback_for  # the store that this one stands in for, which could not be written
+        self._reader = Reader(store)
+        self._become_a_writer()
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, root: Path | None = None) -> Workspace:
+        """The store at `root`, else the one that `TRACKER_DIR` names, else the nearest upwards. Raises NotFound."""
+        path = root or find(Path.cwd())
+        path = path and path.absolute()  # the process may change its working directory
+        if path is None:
+            raise NotFound(
+                f"no {layout.STORE} folder here or above {Path.cwd()}: run `tracker init`, or name one with --store"
+            )
+        return cls(Store.open(path), config.load(path))
+
+    @classmethod
+    def open_or_create(cls, root: Path | None = None) -> Workspace:
+        """The same, made if there is none. Where it may not be written: a stand-in below the user's state folder.
+
+        Never raises for what the environment does, unless `strict`: where nothing at all can be written, the
+        store is one that refuses, and the recorder says so.
+        """
+        here = _here()
+        path = (root or find(here) or default_root(here)).absolute()
+        try:
+            store = Store.create(path, template_dir())
+            if not store.read_only:
+                return cls(store, config.load(path))
+            reason: Exception | str = "it is read-only"
+        except (OSError, StoreError) as error:
+            reason = error
+        settings = config.load(path if os.path.isfile(path / "config.toml") else None)
+        if settings.strict:
+            raise RecordingFault(f"{path} cannot be written: {reason}")
+        return cls._stand_in(path, settings) or cls(Store(path, read_only=True), settings, fallback_for=path)
+
+    @classmethod
+    def _stand_in(cls, path: Path, settings: config.Config) -> Workspace | None:
+        """A store below the user's state folder, else below the temporary one, in place of `path`."""
+        for base in stand_in_folders():
+            folder = base / hashlib.blake2b(os.fsencode(path.absolute()), digest_size=8).hexdigest()
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                origin = str(path.absolute())
+                (folder / "origin").write_text(origin, encoding="utf-8", errors="surrogateescape")
+                store = Store.create(folder / layout.STORE, template_dir())
+            except (OSError, StoreError):
+                continue
+            if not store.read_only:
+                return cls(store, settings, fallback_for=path)
+        return None
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def things(self) -> dict[str, Thing]:
+        """All tasks, models, aliases and pins by id."""
+        return self._reader.things()
+
+    def tasks(self) -> dict[str, Thing]:
+        """All tasks by id, deleted ones left out."""
+        return {
+            k: t
+            for k, t in self.things().items()
+            if t.state.kind == layout.TASK and not t.state.get("deleted")
+        }
+
+    def thing(self, key: str) -> Thing:
+        """One task, model, alias or pin as it stands now. Raises TaskNotFound."""
+        try:
+            return self._reader.thing(key)
+        except NotFound as error:
+            raise TaskNotFound(f'Task ID "{key}" could not be found in {self.root}') from error
+
+    def known(self, key: str) -> Mapping[str, Entry]:
+        """The keys of a task that may not be there yet."""
+        try:
+            return self._reader.thing(key).state.keys
+        except NotFound:
+            return {}
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What could not be read so far, and why: heads, tables, packs, states."""
+        return {**self._reader.damaged, **self.store.heads.damaged, **self.store.objects.damaged}
+
+    def resolve(self, prefix: str) -> str | tuple[Kind, ObjectId]:
+        """What an id or a unique prefix of 6 or more characters stands for: a key, or an object.
+
+        Raises NotFound, Ambiguous (candidates of both sorts), InvalidName.
+        """
+        keys = [key for key in self.things() if key.startswith(prefix)] if len(prefix) <= 32 else []
+        if prefix in keys:
+            return prefix
+        try:
+            hits = [str(i) for _, i in self.store.objects.resolve(prefix)] if _is_prefix(prefix) else []
+        except ValueError:
+            hits = []
+        if len(keys) + len(hits) > 1:
+            raise Ambiguous(prefix, [*keys, *hits])
+        if keys and _is_prefix(prefix):
+            return keys[0]
+        return self.store.resolve(prefix)
+
+    def resolve_task(self, prefix: str) -> str:
+        """The one task whose id begins with `prefix`. Raises NotFound, Ambiguous, InvalidName."""
+        keys = [key for key in self.tasks() if key.startswith(prefix)]
+        if prefix in keys:
+            return prefix
+        if not _is_prefix(prefix):
+            raise InvalidName(f"{prefix!r} is no task id: give 6 to 32 of the digits 0-9 and a-f")
+        if len(keys) > 1:
+            raise Ambiguous(prefix, keys)
+        if not keys:
+            raise NotFound(f"no task's id begins with {prefix}")
+        return keys[0]
+
+    def read(self, thing: Thing, ref: Ref) -> bytes:
+        """The content of a blob that a thing refers to, be it still in a journal. Raises NotFound, Corrupt."""
+        found = thing.content.get(ref.id)
+        return found if found is not None else self.store.objects.read(ObjectId.parse(ref.id))
+
+    def find_content(self, object_id: str) -> bytes | None:
+        """Content that only a running task's journal holds so far, by id."""
+        for thing in self.things().values():
+            if object_id in thing.content:
+                return thing.content[object_id]
+        return None
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    def edit(
+        self, key: str, changes: Mapping[str, Any], *, kind: str = layout.TASK, new: bool = False
+    ) -> State:
+        """Set keys of a task (None removes one) and commit; returns the new state. Raises TaskNotFound, OSError."""
+        if os.getpid() != self._pid:
+            self._become_a_writer()  # a forked child's edits are not its parent's
+        with self._editing:
+            return self._edit(key, without_surrogates(changes), kind, new)
+
+    def _become_a_writer(self) -> None:
+        self._pid = os.getpid()
+        self._writer = secrets.token_hex(layout.WRITER_SIZE // 2)
+        self._edits = 0
+        # One edit after another: a head that covers this writer's second edit must hold its first.
+        self._editing = threading.Lock()
+
+    def _edit(self, key: str, changes: Mapping[str, Any], kind: str, new: bool) -> State:
+        heads = [] if new else self.store.heads.of(key)
+        before = [self._reader.state(head) for head in heads]
+        # The stamp has to beat what a running writer has set, so its journal counts too.
+        known = [*before] if new else [*before, self.thing(key).state]
+        stamp = max([time.time_ns() // 1000, *(1 + state.stamp for state in known)])
+        self._edits += 1
+        entries = {name: Entry(value, stamp, self._writer) for name, value in changes.items()}
+        state = merge([*before, State(kind, entries)])
+        covers = {**reader.united_covers(heads), self._writer: self._edits}
+        path = seal.path_of(merge([*known, state]))
+        with self.store.begin() as transaction:
+            seal.commit_state(self.store, transaction, key, state, heads, covers, path)
+        return state
+
+    def attach(self, data: bytes) -> str:
+        """Store content at once and durably; returns its "$ref"."""
+        with self.store.begin() as transaction:
+            object_id = transaction.put_bytes(data)
+        return str(Ref("blob", str(object_id), len(data)))
+
+    def store_with(self, put: Callable[[Any], tuple[ObjectId, int]], kind: str = "blob") -> str:
+        """Run `put` in a transaction of its own; returns the "$ref" of what it stored."""
+        with self.store.begin() as transaction:
+            object_id, size = put(transaction)
+        return str(Ref(kind, str(object_id), size))
+
+    def recover(self) -> list[str]:
+        """Seal what dead or closed writers have left; returns the ids of the tasks touched. Read-only: does nothing."""
+        if self.store.read_only:
+            return []
+        done = []
+        for key in sorted({source.key for source in deltas.journals(self.root)}):
+            try:
+                if seal.seal(self.store, key):
+                    done.append(key)
+            except (OSError, StoreError, TrackerError):
+                continue  # readers fold it in memory; the next one tries again
+        return done
+
+
+def find(start: Path, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The store that a process working in `start` means: `TRACKER_DIR`, else the nearest .tracker upwards."""
+    named = environment.get("TRACKER_DIR")
+    if named:
+        return Path(named)
+    for folder in (start, *start.parents):
+        if os.path.isfile(folder / layout.STORE / "format"):  # not Path's, which raises where it may not look
+            return folder / layout.STORE
+    return None
+
+
+def _here() -> Path:
+    """The working directory, or where it was before somebody removed it."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.environ.get("PWD") or os.sep)
+
+
+def default_root(start: Path) -> Path:
+    """Where a new store belongs: in the git root above `start`, else in `start`."""
+    for folder in (start, *start.parents):
+        if os.path.exists(folder / ".git"):
+            return folder / layout.STORE
+    return start / layout.STORE
+
+
+def stand_in_folders() -> list[Path]:
+    """Where stand-ins are made and looked for: the user's state folder, then this user's own in the temporary one."""
+    state = config.state_home()
+    user = getattr(os, "getuid", lambda: 0)()
+    own = Path(tempfile.gettempdir()) / f"tracker-{user}"
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        trusted = own.lstat().st_uid == user  # anybody may make a folder of that name there
+    except OSError:
+        trusted = False
+    return [folder for folder in (state, own if trusted else None) if folder is not None]
+
+
+def stand_ins(root: Path) -> list[Path]:
+    """The stores that stand in for `root`."""
+    origins = [origin for base in stand_in_folders() for origin in sorted(base.glob("*/origin"))]
+    wanted = str(root.absolute())
+    return [
+        origin.parent / layout.STORE
+        for origin in origins
+        if origin.read_text(encoding="utf-8", errors="surrogateescape") == wanted
+    ]
+
+
+def _is_prefix(text: str) -> bool:
+    return 6 <= len(text) <= 64 and set(text) <= set("0123456789abcdef")
