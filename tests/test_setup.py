@@ -88,6 +88,35 @@ def test_the_quickstart_runs(tmp_path: Path, checkout: Path) -> None:
     assert (tmp_path / ".tracker" / layout.FORMAT_FILE).is_file()
 
 
+def test_the_readme_shows_what_the_quickstart_really_leaves(tmp_path: Path, checkout: Path) -> None:
+    """Every line of the README's output but those with an id, a time, a person or a version is printed as it stands."""
+    (block,) = re.findall(
+        r"(?ms)^```console\n(\$ python quickstart\.py\n.*?)^```", (checkout / "README.md").read_text()
+    )
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "COLUMNS": "110"}
+    shutil.copy(examples_dir() / "quickstart.py", tmp_path)
+    said = subprocess.run(
+        [sys.executable, "quickstart.py"],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stderr
+    (task,) = re.findall(r"task id=([0-9a-f]{32})", said)
+    printed = ""
+    for arguments in (["show", task[:6]], ["get", "f92d30", "-o", "path.json"]):
+        command = [sys.executable, "-m", "tracker", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        )
+        printed += done.stdout + done.stderr
+    volatile = ("$ ", "tracker: created", "  id ", "  created ", "  by ", "  python ")
+    expected = [line for line in block.splitlines() if not line.startswith(volatile)]
+    assert len(expected) > 15
+    assert [line for line in printed.splitlines() if not line.startswith(volatile)] == expected
+
+
 def test_the_demo_leaves_a_folder_with_content_alone(tmp_path: Path) -> None:
     """A folder that holds anything is refused, and keeps what it held."""
     (tmp_path / "thesis.tex").touch()

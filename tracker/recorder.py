@@ -166,6 +166,15 @@ class Recorder:
             raise RecordingFault(f"{len(data)} bytes could not be stored: {self.root} cannot be written")
         return str(Ref("blob", object_id, len(data)))
 
+    def sync(self) -> bool:
+        """Make what was reported so far survive the machine as well; whether that worked."""
+        try:
+            self._journal.sync()
+        except OSError as error:
+            self.warn("sync", f"{self.root} could not be synced: {error}")
+            return False
+        return True
+
     def overrides(self, section: str) -> dict[str, str] | None:
         """The values that a replayed run takes from its stored task; None for a run of its own."""
         return None

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: every call that had returned is readable afterwards, by a new process, and the store is sound."""
+"""SIGKILL at any moment: every call that had returned is readable to a new process, and the store is sound."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,7 @@ def found(scripts: Scripts, kills: list[Kill]) -> dict[str, Any]:
 
 def missing(returned: list[tuple[str, int]], there: dict[str, Any]) -> list[tuple[str, int]]:
     """The calls that had returned and are not readable."""
-    present = {
+    present: dict[str, Callable[[int], bool]] = {
         "scalar": lambda n: [n, n + 0.5] in there["scalars"].get(f"t/s{n % 3}", []),
         "parameter": lambda n: there["parameters"].get(f"General/k{n}") == str(n),
         "tag": lambda n: f"tag{n}" in there["tags"],

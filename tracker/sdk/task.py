@@ -507,6 +507,10 @@ class Task:
         """Store content for this task; returns its "$ref". Raises OSError."""
         return self._run.recorder.attach(data) if self._run else self._workspace.attach(data)
 
+    def sync(self) -> bool:
+        """Make all that was recorded so far durable; whether that worked."""
+        return self._run is None or self._run.recorder.sync()
+
     def write_model(self, model_id: str, values: Mapping[str, Any]) -> None:
         """Record a model's keys."""
         if self._run is not None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objstore.errors import StoreError
+from objstore.errors import InvalidName, StoreError
+from objstore.records import check_checkout_name
 from tracker import codecs, trust
 from tracker.records import Ref
 from tracker.sdk import artifacts
@@ -58,12 +59,24 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
         "metadata": {str(k): str(v) for k, v in (options.metadata or {}).items()},
         "timestamp": int(time.time()),
     }
-    if encoded.type == "pickle" and "$ref" in place:
+    if encoded.kind == "bytes" and "$ref" in place:  # any of these may turn out to need unpickling
         record["mac"] = trust.sign(task.id, Ref.parse(place["$ref"]).id)
     task.set_key(f"artifact/{name}", record)
-    if options.delete_after_upload and encoded.kind in ("file", "tree"):
+    if encoded.kind == "tree":
+        _warn_of_names(task, name, Path(str(encoded.payload)))
+    if options.delete_after_upload and encoded.kind in ("file", "tree") and task.sync():
         _delete(Path(str(encoded.payload)))
     return True
+
+
+def _warn_of_names(task: Task, name: str, folder: Path) -> None:
+    """Say it now, not when the folder is wanted back, where a name in it cannot be written on every file system."""
+    for below in folder.rglob("*"):
+        try:
+            check_checkout_name(below.name)
+        except InvalidName as error:
+            task.fault(f"artifact {name!r} is stored, but cannot be written back as a folder: {error}", None)
+            return
 
 
 def _delete(path: Path) -> None:

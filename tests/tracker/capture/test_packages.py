@@ -279,18 +279,18 @@ def test_packages_in_a_folder_of_the_users_choice_are_found(
     assert lines == ["chosen == 3.0", "", "# Local modules: rec"]
 
 
-def test_lazy_modules_are_not_woken(tmp_path: Path, run: Callable[[str], Ran]) -> None:
+def test_lazy_modules_are_not_woken(tmp_path: Path, run_script: RunScript) -> None:
     """A look at an attribute would import a framework, print a warning, or fail."""
-    (tmp_path / "lazy.py").write_text("raise SystemExit('woken')\n")
-    ran = run(
-        "import importlib.util, types\n"
-        "spec = importlib.util.find_spec('la' 'zy')\n"
+    (tmp_path / "lazy.py").write_text("print('woken')\n")
+    (tmp_path / "train.py").write_text(
+        "import importlib.util, sys, types\n"
+        "spec = importlib.util.find_spec('lazy')\n"
         "spec.loader = importlib.util.LazyLoader(spec.loader)\n"
         "module = importlib.util.module_from_spec(spec)\n"
-        "sys.modules['la' 'zy'] = module\n"
+        "sys.modules['lazy'] = module\n"
         "spec.loader.exec_module(module)\n"
         "class Trap:\n"
-        "    def __getattribute__(self, name): raise SystemExit('woken by ' + name)\n"
+        "    def __getattribute__(self, name): print('woken by', name)\n"
         "sys.modules['trap'] = Trap()\n"
         "sys.modules['nothing'] = None\n"
         "sys.modules['number'] = 3\n"
@@ -298,9 +298,15 @@ def test_lazy_modules_are_not_woken(tmp_path: Path, run: Callable[[str], Ran]) -
         "sys.modules['slotted'] = Slotted()\n"
         "sys.modules['strange'] = types.ModuleType('strange')\n"
         "sys.modules['strange'].__file__ = 3\n"
+        "from rec import record\n"
+        "undo = record('packages')\n"
+        "assert undo.wait(10)\n"
+        "undo()\n"
     )
+    ran = run_script("train.py", cwd=tmp_path)
+    assert (ran.code, ran.out, ran.err) == (0, b"", b"")
     assert ran.record is not None
-    assert "packages" in ran.record.state  # an exit in a thread would have gone unseen
+    assert "packages" in ran.record.state
 
 
 def test_a_script_that_cannot_be_parsed_is_no_fault(tmp_path: Path, run_script: RunScript) -> None:
