@@ -4,6 +4,7 @@ StoreError
 ├── NotFound      (KeyError)          no object, head or file has that id
 ├── Ambiguous     (LookupError)       a prefix fits more than one id
 ├── Corrupt       (ValueError)        bytes are not what their id or format says
+├── Lost          (NotFound, Corrupt) no readable pack holds it, and some packs cannot be read
 ├── Unsupported                       a newer format or feature
 ├── InvalidName   (ValueError)        a name that no file system should be given
 ├── ReadOnly      (PermissionError)   the store can be read but not written
@@ -38,6 +39,10 @@ class Ambiguous(StoreError, LookupError):
 
 class Corrupt(StoreError, ValueError):
     """Bytes are not what their id or their format says; they were not used."""
+
+
+class Lost(NotFound, Corrupt):
+    """No readable pack holds the object, while some packs cannot be read: it may be in one of those."""
 
 
 class Unsupported(StoreError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objstore import layout
-from objstore.errors import Corrupt, NotFound, StoreError
+from objstore.errors import Corrupt, Lost, NotFound, StoreError
 from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
 from objstore.pack import Footer, ObjectEntry, read_footer
@@ -173,8 +173,11 @@ class Objects:
             self.refresh()
             found = self.locate(object_id)
         if not found:
-            hint = f" ({len(self.damaged)} packs are damaged: run fsck)" if self.damaged else ""
-            raise NotFound(f"object {object_id} is not in this store{hint}")
+            if self.damaged:  # it may well have been in one of those
+                count = len(self.damaged)
+                packs = "1 pack is" if count == 1 else f"{count} packs are"
+                raise Lost(f"object {object_id} is in no readable pack, and {packs} damaged: run fsck")
+            raise NotFound(f"object {object_id} is not in this store")
         return found
 
     # --- reading -------------------------------------------------------------------------------------------------

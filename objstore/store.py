@@ -39,7 +39,10 @@ class Store:
             with (root / layout.FORMAT_FILE).open("rb") as file:
                 data = file.read(layout.FORMAT_MAX + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFound(f"{root} is not a store: it has no file named {layout.FORMAT_FILE}") from error
+            what = (
+                f"it has no file named {layout.FORMAT_FILE}" if root.is_dir() else "there is no such folder"
+            )
+            raise NotFound(f"{root} is not a store: {what}") from error
         writable = check_format(data, root)
         return cls(root, read_only=not writable or not os.access(root, os.W_OK))
 

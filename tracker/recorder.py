@@ -59,7 +59,7 @@ class Recorder:
         self._attach = attach
         self._roll = roll
         self._stamp = max((e.stamp for e in self.keys.values()), default=0)
-        self._warned: set[str] = set()
+        self.warned: set[str] = set()  # topics of which enough was said
         self._dropped = 0
         self._retry_at = 0.0
         self._unsaved: set[str] = set()  # keys that were set while the disk refused
@@ -183,8 +183,8 @@ class Recorder:
 
     def warn(self, topic: str, message: str) -> None:
         """Say something on the real stderr, once a topic."""
-        if topic not in self._warned:
-            self._warned.add(topic)
+        if topic not in self.warned:
+            self.warned.add(topic)
             say(message)
 
     def count(self, what: str) -> None:

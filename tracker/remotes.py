@@ -71,7 +71,7 @@ def choose(root: Path, name: str | None) -> tuple[str, str]:
     if name is None:
         return next(iter(known.items()))
     if name not in known:
-        raise NotFound(f"there is no remote {name}: there are {', '.join(known)}")
+        raise NotFound(f"there is no remote named {name!r}: this store has {', '.join(known)}")
     return name, known[name]
 
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ class Workspace:
         for base in stand_in_folders():
             folder = base / hashlib.blake2b(os.fsencode(path.absolute()), digest_size=8).hexdigest()
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                base.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if base not in stand_in_folders():
+                    continue  # another user was faster
+                folder.mkdir(exist_ok=True)
                 origin = str(path.absolute())
                 (folder / "origin").write_text(origin, encoding="utf-8", errors="surrogateescape")
                 store = Store.create(folder / layout.STORE, template_dir())
@@ -123,30 +127,27 @@ class Workspace:
 
         Raises NotFound, Ambiguous (candidates of both sorts), InvalidName.
         """
-        keys = [key for key in self.things() if key.startswith(prefix)] if len(prefix) <= 32 else []
+        if not _is_prefix(prefix):
+            return self.store.resolve(prefix)  # which says what is wrong with it
+        keys = [key for key in self.things() if key.startswith(prefix)]
         if prefix in keys:
             return prefix
-        try:
-            hits = [str(i) for _, i in self.store.objects.resolve(prefix)] if _is_prefix(prefix) else []
-        except ValueError:
-            hits = []
+        hits = [str(object_id) for _, object_id in self.store.objects.resolve(prefix)]
         if len(keys) + len(hits) > 1:
             raise Ambiguous(prefix, [*keys, *hits])
-        if keys and _is_prefix(prefix):
-            return keys[0]
-        return self.store.resolve(prefix)
+        return keys[0] if keys else self.store.resolve(prefix)
 
     def resolve_task(self, prefix: str) -> str:
         """The one task whose id begins with `prefix`. Raises NotFound, Ambiguous, InvalidName."""
         keys = [key for key in self.tasks() if key.startswith(prefix)]
         if prefix in keys:
             return prefix
-        if not _is_prefix(prefix):
+        if not _is_prefix(prefix) or len(prefix) > 32:
             raise InvalidName(f"{prefix!r} is no task id: give 6 to 32 of the digits 0-9 and a-f")
         if len(keys) > 1:
             raise Ambiguous(prefix, keys)
         if not keys:
-            raise NotFound(f"no task's id begins with {prefix}")
+            raise NotFound(f"no task's id begins with {prefix}: `tracker ls` lists them")
         return keys[0]
 
     def read(self, thing: Thing, ref: Ref) -> bytes:
@@ -250,14 +251,14 @@ def default_root(start: Path) -> Path:
 def stand_in_folders() -> list[Path]:
     """Where stand-ins are made and looked for: the user's state folder, then this user's own in the temporary one."""
     state = config.state_home()
+    found = [] if state is None else [state]
     user = getattr(os, "getuid", lambda: 0)()
-    own = Path(tempfile.gettempdir()) / f"tracker-{user}"
-    try:
-        own.mkdir(mode=0o700, exist_ok=True)
-        trusted = own.lstat().st_uid == user  # anybody may make a folder of that name there
-    except OSError:
-        trusted = False
-    return [folder for folder in (state, own if trusted else None) if folder is not None]
+    with suppress(OSError):  # there may be no temporary folder
+        own = Path(tempfile.gettempdir()) / f"tracker-{user}"
+        # Anybody may make a folder of that name there.
+        if not os.path.lexists(own) or own.lstat().st_uid == user:
+            found.append(own)
+    return found
 
 
 def stand_ins(root: Path) -> list[Path]:

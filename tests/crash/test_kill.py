@@ -125,9 +125,11 @@ def carry_out(scripts: Scripts, kill: Kill) -> Kill:
             kill.returned.append(tuple(json.loads(script.line())))
         time.sleep(kill.later / 1000)
         script.signal(signal.SIGKILL)
-        out, _ = script.process.communicate()
-        kill.returned += [tuple(json.loads(line)) for line in out.splitlines() if line.endswith("]")]
-        kill.code = script.process.returncode
+        # Not communicate(): it loses the lines that readline has read ahead.
+        assert script.process.stdout is not None
+        lines = script.process.stdout.readlines()
+        kill.returned += [tuple(json.loads(line)) for line in lines if line.endswith("]\n")]
+        kill.code = script.process.wait()
     return kill
 
 

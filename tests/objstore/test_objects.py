@@ -100,7 +100,7 @@ def test_a_missing_object_is_not_found(store: Store) -> None:
     assert not store.objects.has(missing)
     pack_id = plant(store, whole(b"x"))
     (store.root / layout.pack_path(pack_id)).write_bytes(b"")
-    with pytest.raises(NotFound, match="1 packs are damaged"):
+    with pytest.raises(NotFound, match="1 pack is damaged"):
         store.objects.read(missing)
 
 

@@ -29,7 +29,7 @@ def test_the_first_remote_is_the_default(root: Path) -> None:
     remotes.add(root, "a", "../a")
     assert remotes.choose(root, None) == ("b", "../b")
     assert remotes.choose(root, "a") == ("a", "../a")
-    with pytest.raises(NotFound, match="there is no remote c: there are b, a"):
+    with pytest.raises(NotFound, match="there is no remote named 'c': this store has b, a"):
         remotes.choose(root, "c")
 
 

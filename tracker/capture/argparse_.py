@@ -212,9 +212,6 @@ class _Tap:
 _tap = _Tap()
 
 
-# --- what has been parsed
-
-
 def _parameters(run: _Run, namespace: object) -> dict[str, _Parameter]:
     found: dict[str, _Parameter] = {}
     parsers = list({id(parser): parser for parser in run.parsers}.values())
@@ -299,9 +296,6 @@ def _type(action: Action, value: object) -> str | None:
 
 def _help(action: Action) -> str | None:
     return None if action.help is None or action.help == _SUPPRESS else str(action.help)
-
-
-# --- what is replayed
 
 
 def _apply(

@@ -163,9 +163,6 @@ def _forget_all() -> None:
         console.forget()
 
 
-# --- the streams
-
-
 class _Proxy:
     """A text stream that tells what is written to it; everything else is the stream's own."""
 
@@ -301,9 +298,6 @@ def _encoding(proxy: _Proxy) -> str:
     except (AttributeError, ValueError):  # detached
         encoding = None
     return encoding if isinstance(encoding, str) else "utf-8"
-
-
-# --- lines
 
 
 def fold_lines(text: str) -> list[str]:

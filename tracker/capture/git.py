@@ -84,6 +84,9 @@ def _describe(entry: Entry) -> _Script:
     worktree = read_worktree(os.path.dirname(entry.script))
     if worktree is None or worktree.commit is None:
         record["entry_point"] = f"-m {entry.module}" if entry.module else os.path.basename(entry.script)
+        if os.path.getsize(entry.script) > LARGEST_FILE:  # an archive that holds more than a script
+            record["left_out"] = [os.path.basename(entry.script)]
+            return _Script(record, b"")
         return _Script(record, _script_text(entry.script))
     working_dir, entry_point = _places(entry, worktree)
     record.update(
@@ -114,7 +117,7 @@ def _places(entry: Entry, worktree: Worktree) -> tuple[str, str]:
 
 def _script_text(path: str) -> bytes:
     with open(path, "rb") as file:
-        return file.read(LARGEST_FILE)
+        return file.read()
 
 
 _AUTHORITY = re.compile(r"^([a-z][a-z0-9+.-]*)://([^/?#]*)@", re.IGNORECASE)

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -106,7 +107,8 @@ def _await_in_thread(name: str) -> None:
             _finder.leave_if_idle()
         _notify(name)
 
-    threading.Thread(target=follow, name=f"tracker-await-{name}", daemon=True).start()
+    with suppress(RuntimeError):  # no further thread is to be had; the user's import must not fail for that
+        threading.Thread(target=follow, name=f"tracker-await-{name}", daemon=True).start()
 
 
 class _Finder:

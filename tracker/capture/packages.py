@@ -116,9 +116,6 @@ class _Distribution:
         return self.name.lower(), self.version
 
 
-# --- what has been imported
-
-
 def _is_of_interest(top: str) -> bool:
     return top not in sys.stdlib_module_names and not top.startswith("_") and top not in _NO_PACKAGES
 
@@ -163,9 +160,6 @@ def _named_by(script: str | None) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module.partition(".")[0])
     return frozenset(name for name in names if _is_of_interest(name))
-
-
-# --- what is installed
 
 
 class _Environment:

@@ -61,9 +61,6 @@ def read_worktree(folder: str) -> Worktree | None:
         return _by_git(folder)
 
 
-# --- by libgit2
-
-
 @dataclass(slots=True)
 class _Patch:
     parts: list[bytes] = field(default_factory=list)
@@ -324,9 +321,6 @@ def _entries(root: str, folder: str) -> Iterator[str]:
         return
     for name in sorted(names, key=lambda name: name.rstrip("/") != ".git"):
         yield folder + name
-
-
-# --- by the git binary
 
 
 def _by_git(folder: str) -> Worktree | None:

@@ -29,6 +29,8 @@ NEEDED: Final = ("joblib", "pandas", "sklearn")  # what the two scripts import; 
 SWEEP: Final = tuple((hidden, rate) for hidden in (8, 32, 64) for rate in ("0.001", "0.01"))
 EDIT: Final = ("default=15)", "default=18)")  # the change that stays uncommitted: more epochs
 
+_DISTRIBUTIONS: Final = {"joblib": "joblib", "pandas": "pandas", "sklearn": "scikit-learn"}
+
 # Variables that would tie the demo's runs to a store, a task or a cluster job that it does not own.
 FOREIGN: Final = ("TRACKER_", "CLEARML_", "SLURM_", "TORCHELASTIC_")
 
@@ -38,6 +40,12 @@ HASH_PREFIX: Final = 12
 
 class DemoFailed(click.ClickException):
     """A step did not do what it should; the text says which one, and what it printed."""
+
+
+class FolderTaken(DemoFailed):
+    """The folder to work in holds something already."""
+
+    exit_code = 5
 
 
 def run_demo(workdir: Path | None, echo: Callable[[str], None]) -> None:
@@ -59,7 +67,16 @@ def run_demo(workdir: Path | None, echo: Callable[[str], None]) -> None:
     _copy_to(shell, laptop, model)
     seconds = time.monotonic() - started
     echo(f"\nDone in {seconds:.0f} s: {len(SWEEP)} runs, two copies of them, and the same model in each.")
-    echo(_NEXT)
+    echo(_next())
+
+
+def _next() -> str:
+    """What to do now; with the environment to do it in, where `tracker` on this terminal's PATH is not this one."""
+    here = Path(sys.executable).parent
+    found = shutil.which("tracker")
+    known = found is not None and Path(found).resolve().parent == here.resolve()
+    activate = "" if known else f"    $ . {shlex.quote(str(here / 'activate'))}\n"
+    return _NEXT.format(activate=activate)
 
 
 _NEXT: Final = """
@@ -70,7 +87,7 @@ Now your own script. Put these two lines near its top
 
 and then, in its folder:
 
-    $ python my_script.py
+{activate}    $ python my_script.py
     $ tracker ls
     $ tracker show ID        # the id that the first command printed; its first six digits are enough
 """
@@ -145,16 +162,18 @@ def _environment() -> dict[str, str]:
 def _require_scripts_imports() -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise DemoFailed(f"the demo needs {', '.join(missing)}: pip install 'dottracker[demo]'")
+        raise DemoFailed(
+            f"the demo needs {', '.join(missing)}: pip install {' '.join(_DISTRIBUTIONS[name] for name in missing)}"
+        )
 
 
 def _empty_folder(workdir: Path | None) -> Path:
     if workdir is None:
         return Path(tempfile.mkdtemp(prefix="tracker-demo-")).resolve()
     if workdir.exists() and not workdir.is_dir():
-        raise DemoFailed(f"{workdir} is no folder: name an empty one, or one that is not there yet")
+        raise FolderTaken(f"{workdir} is no folder: name an empty one, or one that is not there yet")
     if workdir.exists() and any(workdir.iterdir()):
-        raise DemoFailed(f"{workdir} is not empty: name an empty folder, or one that is not there yet")
+        raise FolderTaken(f"{workdir} is not empty: name an empty folder, or one that is not there yet")
     workdir.mkdir(parents=True, exist_ok=True)
     return workdir.resolve()
 

@@ -121,8 +121,11 @@ def exit_code(error: Exception) -> int:
 
     codes: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
         (click.UsageError, USAGE),
+        (
+            (store.Corrupt, errors.CorruptRecord),
+            INTEGRITY,
+        ),  # before NotFound: what a damaged pack held is both
         ((store.NotFound, errors.TaskNotFound), NOT_FOUND),
-        ((store.Corrupt, errors.CorruptRecord), INTEGRITY),
         ((store.Conflict, FileExistsError), CONFLICT),
         (store.RemoteError, NETWORK),
         ((store.Ambiguous, store.InvalidName, errors.BadValue, errors.UsageError), USAGE),

@@ -162,7 +162,9 @@ def _choose(thing: Thing, things: dict[str, Thing], name: str) -> tuple[Item, st
     """The artifact or output model of a name, and what is left of the name when that is a path into a folder."""
     page = page_of(thing, things)
     items = [*page.artifacts, *page.outputs]
-    hits = [item for item in items if item.name == name]
+    hits = [item for item in items if item.name == name] or [
+        item for item in page.outputs if item.id in things and things[item.id].state.get("name") == name
+    ]
     if len({item.hash or item.url for item in hits}) > 1:
         raise Ambiguous(name, [item.hash or item.url for item in hits])
     if hits:

@@ -137,7 +137,7 @@ def clone(call: Call, url: str, folder: Path | None) -> None:
     if root.is_dir() and any(root.iterdir()):
         raise Conflict(f"{root} is there already: name another folder, or pull into it with `tracker pull`")
     if not remotes.is_store(source):
-        raise NotFound(f"{source} holds no store: nothing to clone")
+        raise NotFound(f"{source} holds no store to clone: check the path")
     root.parent.mkdir(parents=True, exist_ok=True)
     store = Store.create(root, template_dir())
     try:

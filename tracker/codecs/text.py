@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tracker.codecs.protocol import Encoded, Request, Stored, chosen, file_name
+
+_PATH: Final = re.compile(
+    r"[\w./\\~-]*[/\\][\w./\\-]+|[\w-]+\.(csv|json|npy|npz|parquet|pkl|pt|pth|txt|yaml|yml|zip)"
+)
 
 types: Final = ("string",)
 
@@ -17,6 +22,8 @@ def fits(value: object) -> bool:
 def encode(value: str, request: Request) -> Encoded:
     """UTF-8; half of a surrogate pair is kept as the three bytes that only this decoder takes back."""
     _, notice = chosen(request, "string", (".txt",))
+    if not notice and _PATH.fullmatch(value):
+        notice = f"artifact {request.name!r} is stored as the text {value!r}: no file of that name is here"
     data = value.encode("utf-8", "surrogatepass")
     return Encoded("string", file_name(request.name, ".txt"), "text/plain", value, data, notice=notice)
 

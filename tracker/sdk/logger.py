@@ -34,7 +34,11 @@ class Logger:
         """One point of a series. NaN and infinities are kept. Raises TypeError, ValueError for what is no number."""
         if title.__class__ is not str or series.__class__ is not str:
             title, series = _text("title", title), _text("series", series)
-        self._scalar(title, series, float(value), 0 if iteration is None else iteration)
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise BadValue(f"{title}/{series}: {value!r:.80} is no number") from error
+        self._scalar(title, series, number, 0 if iteration is None else iteration)
 
     def report_single_value(self, name: str, value: float) -> None:
         """One number that belongs to the run as a whole; a later one replaces it."""

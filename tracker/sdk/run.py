@@ -43,6 +43,8 @@ class Run:
             known=known,
             attempt=self.attempt,
         )
+        if workspace.fallback_for == workspace.root:
+            self.recorder.warned.add("fault")  # that nothing is recorded was said already
         self._pid = os.getpid()
         self._error: Exception | None = None
         self.captured: frozenset[str] = frozenset()

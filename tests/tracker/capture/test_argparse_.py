@@ -470,9 +470,6 @@ def test_a_script_is_recorded_from_its_command_line(tmp_path: Path, run_script: 
     assert ran.record.state == {"param/Args/lr": {"value": ".5", "type": "float", "description": "rate"}}
 
 
-# --- replaying
-
-
 def test_stored_values_become_defaults_and_typed_ones_win(replaying: Replay) -> None:
     """Cast by the action, with requirements lifted; what is not stored keeps its default."""
     parser = ArgumentParser()

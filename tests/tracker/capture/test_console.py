@@ -62,9 +62,6 @@ def terminal(recorder: Memory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Term
     made.undo()
 
 
-# --- folding
-
-
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
@@ -142,9 +139,6 @@ def test_a_million_updates_of_a_bar_are_one_line() -> None:
     screen = console_module._Screen()
     lines = [line for number in range(1_000_000) for line in screen.feed(f"\r{number}")]
     assert lines + screen.finish() == ["999999"]
-
-
-# --- the streams stay what they are
 
 
 def test_the_original_gets_the_same_bytes_and_the_record_the_lines(terminal: Terminal) -> None:
@@ -331,9 +325,6 @@ def test_a_stream_of_the_users_own_is_covered_too(recorder: Memory, monkeypatch:
     assert recorder.printed("stdout") == ["a", "3"]
 
 
-# --- lines
-
-
 def test_an_unfinished_line_is_recorded_at_the_undo(terminal: Terminal) -> None:
     """The prompt that a killed script was waiting at."""
     terminal.start()
@@ -461,9 +452,6 @@ def test_a_detached_stream_is_still_recorded(terminal: Terminal) -> None:
     print("after")
     assert terminal.raw.getvalue().decode() == "hällo\nafter\n"
     assert terminal.lines == ["hällo"]
-
-
-# --- threads, forks, faults
 
 
 def test_lines_of_threads_do_not_mix(terminal: Terminal) -> None:
@@ -641,9 +629,6 @@ def test_a_forked_child_does_not_repeat_its_parents_unfinished_line(
     assert ran.record is not None
     assert ran.record.printed("stdout") == ["parent line"]
     assert ran.out == b"parent child\nchild\nchild\nchild\nchild\nline\n"
-
-
-# --- undo
 
 
 def test_undo_puts_the_very_objects_back(recorder: Memory) -> None:

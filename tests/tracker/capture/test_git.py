@@ -193,6 +193,15 @@ def test_the_largest_inline_diff_is_exactly_that(
     assert isinstance(value["diff"], str) is inline
 
 
+def test_a_script_that_is_too_large_is_left_out_rather_than_cut(
+    tmp_path: Path, run_script: RunScript
+) -> None:
+    """An application in one archive; half of it would look like the whole."""
+    (tmp_path / "train.py").write_text(TRAIN + ("#" * 1000 + "\n") * 9000)
+    value = script(run_script("train.py", cwd=tmp_path))
+    assert (value["entry_point"], value["diff"], value["left_out"]) == ("train.py", "", ["train.py"])
+
+
 def test_bytes_that_are_no_text_are_kept_as_they_are(work: Path, run_script: RunScript) -> None:
     """A replaced character would make the patch useless."""
     (work / "data" / "x.txt").write_bytes("é\n".encode("latin-1"))

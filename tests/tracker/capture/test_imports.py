@@ -130,7 +130,8 @@ def test_a_failed_import_calls_nothing_and_the_next_one_does(folder: Path) -> No
     with pytest.raises(RuntimeError, match="of the module"):
         importlib.import_module("awaited")
     assert seen == []
-    (folder / "awaited.py").write_text("value = 'and now of another length'\n")
+    # Of another length: bytecode of the same second and length would count as this one's.
+    (folder / "awaited.py").write_text("value = 'and now one that can be imported, and is longer'\n")
     importlib.invalidate_caches()
     importlib.import_module("awaited")
     undo()
@@ -203,6 +204,21 @@ def test_an_undone_wait_is_not_called(folder: Path) -> None:
     undo()
     importlib.import_module("awaited")
     assert seen == ["kept"]
+
+
+def test_an_import_does_not_fail_where_no_thread_is_to_be_had(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A namespace is followed by a thread; without one it is imported all the same."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    (folder / "awaited_space").mkdir()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    undo = when_imported("awaited_space", lambda module: None)
+    assert importlib.import_module("awaited_space").__name__ == "awaited_space"
+    undo()
 
 
 def test_a_callback_may_undo_the_next_one(folder: Path) -> None:

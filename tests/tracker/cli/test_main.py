@@ -94,7 +94,7 @@ def test_options_of_all_commands_may_stand_before_or_after_the_command(sample: S
             2,
             "s3://… is not supported by this version, which has folders only",
         ),
-        (["clone", "nowhere"], 3, "nowhere holds no store: nothing to clone"),
+        (["clone", "nowhere"], 3, "nowhere holds no store to clone: check the path"),
     ],
 )
 def test_an_error_is_one_line_with_a_way_out_and_its_exit_code(

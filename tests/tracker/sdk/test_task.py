@@ -288,8 +288,8 @@ def wrong_calls(task: Task) -> dict[str, tuple[Callable[[], object], str]]:
     nothing: Any = None
     text: Any = "abc"
     return {
-        "value": (lambda: log.report_scalar("t", "s", text, 1), "could not convert string to float: 'abc'"),
-        "value None": (lambda: log.report_scalar("t", "s", nothing, 1), "NoneType"),
+        "value": (lambda: log.report_scalar("t", "s", text, 1), "t/s: 'abc' is no number"),
+        "value None": (lambda: log.report_scalar("t", "s", nothing, 1), "t/s: None is no number"),
         "value huge": (lambda: log.report_scalar("t", "s", 10**400, 1), "too large"),
         "title": (lambda: log.report_scalar(nothing, "s", 1.0, 1), "title must be text, not NoneType"),
         "series": (lambda: log.report_scalar("t", 5, 1.0, 1), "series must be text, not int"),  # type: ignore[arg-type]
