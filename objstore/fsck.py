@@ -181,6 +181,10 @@ class _Check:
 
     def _strangers(self) -> None:
         """Files where a pack, head or table belongs whose name is not that of one: a damaged name hides what it had."""
+        for base in (*layout.UNION, layout.LIVE, layout.TMP):
+            path = self._root / base
+            if os.path.lexists(path) and not path.is_dir():
+                self._problems.append(Problem(base, "is no folder: nothing can be stored or read there"))
         for base in layout.UNION:
             for folder, _, names in os.walk(self._root / base):
                 place = Path(folder).relative_to(self._root).parts

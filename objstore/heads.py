@@ -7,13 +7,14 @@ and pack footers, named by the hash of its bytes. Nothing here is overwritten, l
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from objstore import layout
 from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
@@ -222,7 +223,7 @@ class Heads:
     def _read_table(self, table_id: str) -> Table | None:
         where = layout.table_path(table_id)
         try:
-            with (self._root / where).open("rb") as file:
+            with _opened(self._root / where) as file:
                 if (size := os.fstat(file.fileno()).st_size) > layout.TABLE_MAX:
                     raise Corrupt(
                         f"table {table_id} has {size} bytes, more than the {layout.TABLE_MAX} it may"
@@ -263,14 +264,24 @@ class Heads:
 
     def _read(self, where: str, key: str, commit_id: str) -> Head | None:
         try:
-            with (self._root / where).open("rb") as file:
+            with _opened(self._root / where) as file:
                 raw = file.read(layout.RECORD_MAX + 1)
         except FileNotFoundError:
             return None  # folded away since the listing; its table is read after this
-        except OSError as error:
+        except (Corrupt, OSError) as error:
             self.damaged[where] = str(error)
             return None
         return Head(key, ObjectId.parse(commit_id), raw, where)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A regular file. Not blocking: a pipe that bears a head's name would wait for a writer for ever."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(fd, "rb")
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        file.close()
+        raise Corrupt(f"{path} is no regular file")
+    return file
 
 
 def _listing(folder: Path) -> list[str]:

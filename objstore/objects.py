@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
 from objstore.pack import Footer, ObjectEntry, read_footer
 from objstore.records import ChunkList
 
-_OPEN_MAX = 64  # packs kept open at once
+_OPEN_MAX = 16  # packs kept open at once
 _FRAMES_KEPT = 8  # decoded frames kept: neighbours are often read one after another
 
 # One for all stores, since a fork must find it free: a thread that is not in the child may hold the parent's.
@@ -48,7 +49,10 @@ class _OpenFile:
     __slots__ = ("fd",)
 
     def __init__(self, path: Path) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
+            raise Corrupt(f"{path} is no regular file")
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):  # opening may have failed
@@ -87,11 +91,12 @@ class Objects:
                 self._forget(gone)
             for pack_id in present - self._packs.keys():
                 try:
-                    self.add(pack_id, read_footer(self._file(pack_id).fd, pack_id))
+                    # By a descriptor of its own: most packs are never read any further.
+                    file = _OpenFile(self._root / layout.pack_path(pack_id))
+                    self.add(pack_id, read_footer(file.fd, pack_id))
                 except FileNotFoundError:
                     continue
                 except (StoreError, OSError) as error:
-                    self._open.pop(pack_id, None)
                     self.damaged[layout.pack_path(pack_id)] = str(error)
             self._scanned = True
 
@@ -169,7 +174,10 @@ class Objects:
 
     def _copies(self, object_id: ObjectId) -> list[Location]:
         found = self.locate(object_id)
-        if not found:
+        for _ in range(2):
+            # Twice: a listing that began before a merged pack came and ended after its inputs went shows neither.
+            if found:
+                return found
             self.refresh()
             found = self.locate(object_id)
         if not found:
@@ -425,7 +433,7 @@ def pack_files(root: Path) -> Iterator[str]:
     base = root / layout.PACKS
     try:
         shelves = os.listdir(base)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # fsck names the latter
         return
     for shelf in shelves:
         try:

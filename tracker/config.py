@@ -16,6 +16,10 @@ _TRUE = frozenset(("1", "true", "yes", "y", "on", "t"))
 _FALSE = frozenset(("0", "false", "no", "n", "off", "f", ""))
 
 
+class Garbled(BadValue):
+    """A settings file that is no TOML: cut short, perhaps, which nobody meant. A wrong value is somebody's mistake."""
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings. strict: faults of the environment raise instead of warn; close_timeout: seconds to wait at exit for
@@ -66,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadValue(f"{path} is not valid TOML: {error}") from error
+        raise Garbled(f"{path} is not valid TOML: {error}") from error
     except OSError:
         return {}
 

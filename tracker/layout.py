@@ -11,8 +11,8 @@ STATE_MAX: Final = 256 << 20  # bytes of one state's record; 4,000 artifacts wit
 INLINE_MAX: Final = 1 << 20  # bytes of an artifact that travel in the journal and so share the run's one pack
 HEARTBEAT: Final = 30.0  # seconds between two signs of life of a writer
 ROLL: Final = (
-    1 << 18
-)  # events after which a journal is sealed while the run goes on: 0.3 s of work at the end
+    1 << 17
+)  # events after which a journal is sealed while the run goes on: 0.2 s of work at the end
 RETRY: Final = 30.0  # seconds between two tries after the disk refused
 WRITER_SIZE: Final = 16  # hex digits of a writer's id
 

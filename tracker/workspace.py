@@ -19,6 +19,7 @@ from objstore.store import Store
 from tracker import config, deltas, layout, reader, seal
 from tracker.errors import RecordingFault, TaskNotFound, TrackerError
 from tracker.names import without_surrogates
+from tracker.notice import say
 from tracker.package_data import template_dir
 from tracker.reader import Reader, Thing
 from tracker.records import Entry, Ref, State
@@ -61,11 +62,11 @@ class Workspace:
         try:
             store = Store.create(path, template_dir())
             if not store.read_only:
-                return cls(store, config.load(path))
+                return cls(store, _settings(path))
             reason: Exception | str = "it is read-only"
         except (OSError, StoreError) as error:
             reason = error
-        settings = config.load(path if os.path.isfile(path / "config.toml") else None)
+        settings = _settings(path)
         if settings.strict:
             raise RecordingFault(f"{path} cannot be written: {reason}")
         return cls._stand_in(path, settings) or cls(Store(path, read_only=True), settings, fallback_for=path)
@@ -246,6 +247,15 @@ def default_root(start: Path) -> Path:
         if os.path.exists(folder / ".git"):
             return folder / layout.STORE
     return start / layout.STORE
+
+
+def _settings(path: Path) -> config.Config:
+    """A store's settings for recording: where they cannot be read, a warning and the defaults. A training goes on."""
+    try:
+        return config.load(path if os.path.isfile(path / "config.toml") else None)
+    except config.Garbled as error:
+        say(f"{error}; the run is recorded with the default settings")
+        return config.Config()
 
 
 def stand_in_folders() -> list[Path]:

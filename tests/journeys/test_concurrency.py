@@ -164,6 +164,32 @@ if os.environ["RANK"] == "1":
     assert found == ["completed", ["rank 0", "rank 1", "rank 2"]]
 
 
+def test_ranks_child_processes_report_to_the_task(tmp_path: Path) -> None:
+    """Data loaders of a rank that does not own the run, spawned or as programs of their own; none of them ends it."""
+    scripts = Scripts(tmp_path)
+    child = """
+from tracker import *
+Logger.current_logger().report_scalar("t", "child", 1.0, 1)
+"""
+    source = f"""
+import subprocess, sys
+from tracker import Task
+task = Task.init("ranks", "children", {QUIET})
+subprocess.run([sys.executable, "-c", {child!r}], check=True)
+task.get_logger().report_scalar("t", "rank", 1.0, 1)
+"""
+    scripts.run(source, code=0, **torchrun(3))
+    found = scripts.ask(
+        "answer = [[t.status, sorted(t.get_reported_scalars()['t'])] for t in Task.get_tasks()]"
+    )
+    assert found == [["created", ["child", "rank"]]]  # rank 0 has not come yet
+    scripts.run(source, code=0, **torchrun(0))
+    found = scripts.ask(
+        "answer = [[t.name, t.status, len(t.get_reported_scalars()['t'])] for t in Task.get_tasks()]"
+    )
+    assert found == [["children", "completed", 2]]
+
+
 CHILDREN = """
 import multiprocessing, os, subprocess, sys
 from tracker import *

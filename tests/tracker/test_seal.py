@@ -338,6 +338,7 @@ def test_owner_that_dies_after_it_was_sealed_is_found(store: Store, more: list[E
         assert state.get("completed") == NOW + 13 + len(more)
         seal.seal(store, KEY)
     assert not seal.seal(store, KEY)
+    assert store.heads.of(KEY)[0].commit.covers == {W: 7 + len(more), recoverer(W): 1}
     assert [i for i, _ in values(store)] == list(range(1, 4 + len(more)))
 
 
@@ -496,6 +497,7 @@ def test_large_state_is_read_back(tmp_path: Path) -> None:
         300,
         65536,
     ]
+    assert list(scripts.store.glob("live/*/*")) == []
 
 
 # Edges

@@ -46,6 +46,10 @@ class ConsoleCapture:
         return console.uncover
 
 
+_UNDONE: list[object] = []
+"""Proxies that were taken out, kept for the life of the process: two a run."""
+
+
 class _Console:
     """Both streams of one run."""
 
@@ -67,6 +71,9 @@ class _Console:
     def uncover(self) -> None:
         while self._covered:
             stream, original, proxy = self._covered.pop()
+            # Another thread may be inside print(), which on CPython only borrows sys.stdout: a proxy that was freed
+            # under it would crash the process.
+            _UNDONE.append(proxy)
             object.__setattr__(proxy, "_tracker_record", None)
             if getattr(sys, stream.name) is proxy:
                 setattr(sys, stream.name, original)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tracker.errors import BadValue
 from tracker.records import State
 
+_DEPTH_MAX: Final = 50  # of containers in containers
 DEFAULT_SECTION: Final = "General"
 PROPERTIES: Final = "properties"
 _BASIC: Final = (str, int, float, bool, list, tuple, dict, type(None), Enum)
@@ -83,24 +84,25 @@ def flatten(*given: Any, **named: Any) -> dict[str, Any]:
     return found
 
 
-def nested(mapping: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dict as one of flat keys joined with `/`. An empty dict stays a value."""
+def nested(mapping: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:
+    """A nested dict as one of flat keys joined with `/`. An empty dict stays a value. Raises BadValue for a cycle."""
+    if depth > _DEPTH_MAX:
+        raise BadValue(f"parameters are nested deeper than {_DEPTH_MAX}, or hold themselves: {prefix[:40]}…")
     found: dict[str, Any] = {}
     for key, value in mapping.items():
         name = f"{prefix}/{key}" if prefix else str(key)
         if isinstance(value, Mapping) and value:
-            found.update(nested(value, name))
+            found.update(nested(value, name, depth + 1))
         else:
             found[name] = value
     return found
 
 
-def acceptable(value: Any) -> bool:
-    """Whether a value can be a parameter: a basic one, or a container of such."""
-    if isinstance(value, dict):
-        return all(map(acceptable, (*value.keys(), *value.values())))
-    if isinstance(value, list | tuple):
-        return all(map(acceptable, value))
+def acceptable(value: Any, depth: int = 0) -> bool:
+    """Whether a value can be a parameter: a basic one, or a container of such that does not hold itself."""
+    if isinstance(value, dict | list | tuple):
+        inside = (*value.keys(), *value.values()) if isinstance(value, dict) else value
+        return depth < _DEPTH_MAX and all(acceptable(item, depth + 1) for item in inside)
     return isinstance(value, _BASIC)
 
 

@@ -100,6 +100,9 @@ class Run:
             if self._finished:
                 return
             self._finished = True
+        if outcome.reason.startswith("Signal "):
+            # The script goes on for the moments until the signal strikes: what it reports then is nobody's loss.
+            self.recorder.warned.add("closed")
         try:
             # The status first, since it takes no time, and a second Ctrl-C may cut off all that follows.
             self._decide(outcome)
@@ -138,6 +141,7 @@ class Run:
             self.recorder.close()
             recording.forget(self.recorder)
             self._seal()
+            self.workspace.store.close()
         except Exception as error:  # noqa: BLE001 - nothing at the end of a training may break its exit code
             self._blame(error)
 

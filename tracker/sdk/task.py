@@ -348,6 +348,7 @@ class Task:
             if self._run is run:  # what a script does with its dict after the run is no part of it
                 self._connected(section, values)
 
+        parameters.nested(mutable)  # refuses one that holds itself
         tracked = TrackedDict(mutable, changed)
         changed(tracked)
         return tracked

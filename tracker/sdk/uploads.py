@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -62,21 +63,34 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
     if encoded.kind == "bytes" and "$ref" in place:  # any of these may turn out to need unpickling
         record["mac"] = trust.sign(task.id, Ref.parse(place["$ref"]).id)
     task.set_key(f"artifact/{name}", record)
-    if encoded.kind == "tree":
-        _warn_of_names(task, name, Path(str(encoded.payload)))
-    if options.delete_after_upload and encoded.kind in ("file", "tree") and task.sync():
-        _delete(Path(str(encoded.payload)))
+    path = Path(str(encoded.payload)) if encoded.kind in ("file", "tree") else None
+    whole = encoded.kind != "tree" or _comes_back(task, name, Path(str(encoded.payload)))
+    if path is not None and options.delete_after_upload and whole and task.sync():
+        _delete(path)
     return True
 
 
-def _warn_of_names(task: Task, name: str, folder: Path) -> None:
-    """Say it now, not when the folder is wanted back, where a name in it cannot be written on every file system."""
+def _comes_back(task: Task, name: str, folder: Path) -> bool:
+    """Whether a folder can be written back as it is; a warning now, not when it is wanted, where it cannot."""
+    root = folder.resolve()
     for below in folder.rglob("*"):
         try:
             check_checkout_name(below.name)
+            if below.is_symlink() and not _stays_inside(below, root):
+                raise InvalidName(
+                    f"the link {below.name!r} points to {os.readlink(below)!r}, outside of the folder"
+                )
         except InvalidName as error:
             task.fault(f"artifact {name!r} is stored, but cannot be written back as a folder: {error}", None)
-            return
+            return False
+    return True
+
+
+def _stays_inside(link: Path, root: Path) -> bool:
+    target = os.readlink(link)
+    return not os.path.isabs(target) and Path(
+        os.path.normpath(link.parent.resolve() / target)
+    ).is_relative_to(root)
 
 
 def _delete(path: Path) -> None:

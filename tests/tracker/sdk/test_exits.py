@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.scripts import Ended, Scripts
+from tests.scripts import QUIET, Ended, Scripts
 
 BEGIN = """
 import atexit, os, signal, sys, time
@@ -139,8 +143,6 @@ def ended(scripts: Scripts) -> dict[str, Ended]:
                     script.signal(number)
             return script.end(None)
 
-    for folder in (scripts.folder,):
-        (folder / "warm.py").write_text("")  # the folder exists before threads meet in it
     with ThreadPoolExecutor(3) as pool:
         return dict(zip((case.name for case in CASES), pool.map(run, CASES), strict=True))
 
@@ -319,3 +321,53 @@ def test_pools_workers_are_no_end_of_the_run(tmp_path: Path) -> None:
     assert scripts.ask(
         "t = Task.get_tasks()[0]; answer = [t.status, sorted(t.get_reported_scalars()['t'])]"
     ) == ["completed", [f"worker {i}" for i in range(4)]]
+
+
+def test_error_at_a_prompt_is_not_the_end(tmp_path: Path) -> None:
+    """In an interactive session a mistyped line changes nothing: the run completes when the session does."""
+    scripts = Scripts(tmp_path)
+    lines = f"""
+        from tracker import Task
+        task = Task.init("exits", "prompt", {QUIET})
+        undefined
+        task.get_logger().report_scalar("t", "s", 1.0, 1)
+        """
+    result = subprocess.run(
+        [sys.executable, "-q", "-i", "-"],
+        input=textwrap.dedent(lines),
+        cwd=tmp_path,
+        env={**os.environ, **scripts.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "NameError" in result.stderr
+    assert scripts.ask("answer = [[t.status, t.get_last_iteration()] for t in Task.get_tasks()]") == [
+        ["completed", 1]
+    ]
+
+
+def test_run_may_begin_and_end_in_a_thread(tmp_path: Path) -> None:
+    """Only the main thread may handle signals; elsewhere they are left as they are."""
+    scripts = Scripts(tmp_path)
+    result = scripts.run(
+        f"""
+        import signal, threading
+        from tracker import Task
+        before = signal.getsignal(signal.SIGTERM)
+        def work(close):
+            task = Task.init("exits", f"thread {{close}}", {QUIET})
+            task.get_logger().report_scalar("t", "s", 1.0, 1)
+            if close:
+                task.close()
+        for close in (True, False):
+            thread = threading.Thread(target=work, args=(close,))
+            thread.start()
+            thread.join()
+        print(signal.getsignal(signal.SIGTERM) is before)
+        """
+    )
+    assert result.out == "True\n"
+    assert result.warnings == []
+    assert scripts.ask("answer = [t.status for t in Task.get_tasks()]") == ["completed"] * 2

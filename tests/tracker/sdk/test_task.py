@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -465,6 +466,8 @@ def test_reading_while_threads_write_is_safe(task: Task) -> None:
             task.set_key(f"runtime/{n}", n)
 
     thread = threading.Thread(target=write)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # let threads take turns in the midst of everything
     thread.start()
     try:
         end = time.monotonic() + 0.3
@@ -473,6 +476,7 @@ def test_reading_while_threads_write_is_safe(task: Task) -> None:
             task.get_tags()
             assert task.name == "run"
     finally:
+        sys.setswitchinterval(interval)
         stop.set()
         thread.join()
 
