@@ -108,9 +108,11 @@ def _npz(value: NDArray[Any], name: str) -> bytes:
 
     member = zipfile.ZipInfo(_member_name(name), date_time=(1980, 1, 1, 0, 0, 0))
     member.create_system = 3  # else the platform's
+    # A bound on it, so that only what is near 2 GiB gets zip64 headers: Python 3.10 writes those in its own way.
+    member.file_size = value.nbytes + (64 << 10)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open(member, "w", force_zip64=True) as file:
+        with archive.open(member, "w") as file:
             np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
     return buffer.getvalue()
 

@@ -253,7 +253,10 @@ def _zipped(folder: Path) -> Path:
         for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
             info.external_attr = (path.stat().st_mode & 0o111 | 0o644) << 16
-            with archive.open(info, "w", force_zip64=True) as out, path.open("rb") as source:
+            info.file_size = (
+                path.stat().st_size
+            )  # decides on zip64 headers, which Python 3.10 writes in its own way
+            with archive.open(info, "w") as out, path.open("rb") as source:
                 shutil.copyfileobj(source, out, 1 << 20)
     part.replace(target)
     return target
