@@ -260,7 +260,7 @@ def _unknown(name: str, rows: Sequence[Row]) -> str:
 
 
 def shared_values(rows: Sequence[Row], most: int) -> list[str]:
-    """The names of metrics and single values that more than half of the rows have: single values first, then frequent.
+    """Names of metrics and single values that more than a third of the rows have: single values first, then frequent.
 
     Series that a monitor reported (their title begins with a colon) are left out.
     """
@@ -271,7 +271,7 @@ def shared_values(rows: Sequence[Row], most: int) -> list[str]:
         for name in each.metrics:
             if not name.startswith(":") and name not in each.singles:
                 counts[True, name] = counts.get((True, name), 0) + 1
-    frequent = [kind for kind, count in counts.items() if 2 * count > len(rows)]
+    frequent = [kind for kind, count in counts.items() if 3 * count > len(rows)]
     return [name for _, name in sorted(frequent, key=lambda kind: (kind[0], -counts[kind], kind[1]))][:most]
 
 

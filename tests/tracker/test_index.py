@@ -190,8 +190,8 @@ def test_an_unknown_key_offers_near_names() -> None:
     assert index.sort([], "zzzzzz") == []
 
 
-def test_a_table_shows_the_values_that_most_rows_have() -> None:
-    """Single values first, then the most frequent; a monitor's series never."""
+def test_a_table_shows_the_values_that_many_rows_have() -> None:
+    """More than a third of them; single values first, then the most frequent; a monitor's series never."""
     value = Metric(1.0, 1.0, 1.0, 1)
     rows = [
         a_row("a", metrics={"loss/a": value, ":monitor/cpu": value}, singles={"f1": 1.0}),
