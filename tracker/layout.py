@@ -10,9 +10,11 @@ NAME_MAX: Final = 65_536  # characters; the name is content, no path is made of 
 STATE_MAX: Final = 256 << 20  # bytes of one state's record; 4,000 artifacts with the longest previews
 INLINE_MAX: Final = 1 << 20  # bytes of an artifact that travel in the journal and so share the run's one pack
 HEARTBEAT: Final = 30.0  # seconds between two signs of life of a writer
-ROLL: Final = (
-    1 << 17
-)  # events after which a journal is sealed while the run goes on: 0.2 s of work at the end
+ROLL: Final = 1 << 17  # events after which a journal is sealed while the run goes on
+QUICK: Final = (
+    0.5  # seconds that the end of a run waits for a long journal to be sealed; the next process does the rest
+)
+LONG: Final = 4 << 20  # bytes of a journal that is long; a shorter one takes 0.2 s, or the disk is stuck
 RETRY: Final = 30.0  # seconds between two tries after the disk refused
 WRITER_SIZE: Final = 16  # hex digits of a writer's id
 

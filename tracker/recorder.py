@@ -175,6 +175,14 @@ class Recorder:
             return False
         return True
 
+    def size(self) -> int:
+        """Bytes of this process's journal."""
+        try:
+            with os.scandir(self.root / layout.live_path(self.key, self.writer)) as files:
+                return sum(file.stat().st_size for file in files)
+        except OSError:
+            return 0
+
     def overrides(self, section: str) -> dict[str, str] | None:
         """The values that a replayed run takes from its stored task; None for a run of its own."""
         return None

@@ -109,3 +109,18 @@ def test_parameters_that_hold_themselves_are_refused(tmp_path: Path, call: str) 
     """With the rule, not with a RecursionError."""
     ended = Scripts(tmp_path).run(RUN + f"d = {{}}; d['self'] = d\n{call}", code=1)
     assert "BadValue: parameters are nested deeper than 50, or hold themselves" in ended.err
+
+
+def test_a_long_journal_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """What is not sealed in time is left to the next process, without a warning and without a loss."""
+    scripts = Scripts(tmp_path)
+    source = "from tracker import layout\nlayout.LONG, layout.QUICK = 0, 0.0\n" + RUN
+    source += "from tracker import seal\nseal.seal = lambda *_, **__: __import__('time').sleep(60)\n"
+    began = time.monotonic()
+    ended = scripts.run(source)
+    assert time.monotonic() - began < 30
+    assert ended.warnings == []
+    assert not any((scripts.store / "refs").iterdir())
+    found = scripts.ask("answer = [[t.status, t.get_last_iteration()] for t in Task.get_tasks()]")
+    assert found == [["completed", 1]]
+    assert any((scripts.store / "refs").iterdir())

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from tracker import layout
 from tracker import recorder as recording
 from tracker.errors import RecordingFault
 from tracker.recorder import Recorder
@@ -126,14 +127,15 @@ class Run:
             self._blame(error)
 
     def _close_within(self, seconds: float) -> None:
+        long = self.recorder.size() > layout.LONG
         worker = threading.Thread(target=self._close, name="tracker-close", daemon=True)
         try:
             worker.start()
         except RuntimeError:  # Python 3.12 starts no thread once the interpreter ends
             self._close()
             return
-        worker.join(seconds)
-        if worker.is_alive():
+        worker.join(min(seconds, layout.QUICK) if long else seconds)
+        if worker.is_alive() and not long:
             self.recorder.warn("close", "closing took too long: the next process seals the rest")
 
     def _close(self) -> None:
