@@ -117,7 +117,7 @@ def test_a_long_journal_does_not_hold_up_the_end(tmp_path: Path) -> None:
     source = "from tracker import layout\nlayout.LONG, layout.QUICK = 0, 0.0\n" + RUN
     source += "from tracker import seal\nseal.seal = lambda *_, **__: __import__('time').sleep(60)\n"
     began = time.monotonic()
-    ended = scripts.run(source)
+    ended = scripts.run(source, TRACKER_CLOSE_TIMEOUT="35")  # what a shorter journal would be waited for
     assert time.monotonic() - began < 30
     assert ended.warnings == []
     assert not any((scripts.store / "refs").iterdir())
