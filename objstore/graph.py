@@ -16,7 +16,8 @@ Node = tuple[Kind, ObjectId]
 def edges(objects: Objects, node: Node) -> list[Node]:
     """What an object names: a commit its state and parents, a tree its entries, a large blob its chunks and pages.
 
-    A parent that `cut` allows to be absent is left out when it is. Raises NotFound, Corrupt.
+    A parent that `cut` allows to be absent is left out when it is. A commit that deletes names nothing: of what is
+    deleted, only the commit that says so is kept. Raises NotFound, Corrupt.
     """
     kind, object_id = node
     if kind is Kind.BLOB:
@@ -27,6 +28,8 @@ def edges(objects: Objects, node: Node) -> list[Node]:
     if kind is Kind.CHUNKS:
         return _items(ChunkList.decode(data))
     commit = Commit.decode(data)
+    if commit.deleted:
+        return []
     parents = [p for p in commit.parents if not (commit.cut and not objects.has(p))]
     return [(Kind.TREE, commit.state), *((Kind.COMMIT, p) for p in parents)]
 

@@ -82,6 +82,17 @@ class Objects:
             self.refresh()
         return self._packs
 
+    def pack_ids(self) -> frozenset[str]:
+        """The readable packs."""
+        return frozenset(self.packs())
+
+    def footer(self, pack_id: str) -> Footer:
+        """What one pack holds. Raises NotFound where no readable pack has this id."""
+        try:
+            return self.packs()[pack_id]
+        except KeyError as error:
+            raise NotFound(f"pack {pack_id} is not in this store") from error
+
     def refresh(self) -> None:
         """Look for packs that came or went since the last look."""
         with _guard:
