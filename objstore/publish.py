@@ -88,14 +88,29 @@ class Transaction:
         self._relied.setdefault(pack_id, set()).add(object_id)
         return True
 
-    def rely(self, object_id: ObjectId, kind: Kind = Kind.BLOB) -> bool:
-        """Whether the object is here whole, with its chunks; if so, the transaction sees to it that it stays."""
-        if kind is not Kind.BLOB:
-            return self.has(object_id)
-        if not self._objects.complete(object_id):
+    def rely(self, object_id: ObjectId) -> bool:
+        """Whether the object is here, a large blob with all its chunks; if so, the transaction sees to it that it stays.
+
+        By the index alone: no stored byte is read.
+        """
+        places = self._objects.locate(object_id)
+        if not places:
             return False
-        place = self._objects.locate(object_id)[0]
-        return self.has(object_id) and all(self.has(chunk_id) for chunk_id, _ in self._objects.chunks(place))
+        needed = [object_id]
+        if places[0].is_list:
+            if not self._objects.complete(object_id):
+                return False
+            needed += [chunk_id for chunk_id, _ in self._objects.chunks(places[0])]
+        for each in needed:
+            found = self._objects.locate(each)
+            if not found:
+                return False
+            self._relied.setdefault(found[0].pack_id, set()).add(each)
+        return True
+
+    def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:
+        """Those of many objects on which the transaction can rely, and does from now."""
+        return {object_id for object_id in object_ids if self.rely(object_id)}
 
     def put(self, kind: Kind, raw: bytes) -> ObjectId:
         """Store one object of at most 8 MiB (records: 16 MiB) and return its id; one that is there costs nothing."""
@@ -141,7 +156,7 @@ class Transaction:
         return blob_id, sum(size for _, size in blob.chunks)
 
     def _end_large(self, blob: LargeBlob, blob_id: ObjectId) -> None:
-        if self.rely(blob_id):
+        if self.has(blob_id) and self.rely(blob_id):
             blob.finish()
             return
         encoded = blob.add_list(blob_id)
