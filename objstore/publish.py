@@ -89,7 +89,7 @@ class Transaction:
         return True
 
     def rely(self, object_id: ObjectId) -> bool:
-        """Whether the object is here, a large blob with all its chunks; if so, the transaction sees to it that it stays.
+        """Whether the object is here, with all its chunks; if so, the transaction sees to it that it stays.
 
         By the index alone: no stored byte is read.
         """
