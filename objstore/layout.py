@@ -65,6 +65,9 @@ RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it
+PROOFS_MAX: Final = 2 * MIB  # bytes of remembered proofs of chunk lists: 30,000 of them
+INDEX: Final = f"{CACHE}/index"  # where each object is, as sorted segments
+SEGMENT_SUFFIX: Final = ".v1"  # of an index segment: one with another was written by another version
 
 LABEL_MAX: Final = 100  # bytes of a path component; longer ones are cut
 LABEL_CUT: Final = 60
