@@ -62,6 +62,8 @@ PAGE_MASK: Final = (
 DEPTH_MAX: Final = 64  # of nested trees
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
+REGIONS_MAX: Final = 100_000  # tensors looked for in one file: more than any model has, and 20 MiB of memory
+CONTAINER_HEADER_MAX: Final = 16 * MIB  # bytes read of what a container says of itself
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it
 
