@@ -6,6 +6,7 @@ Where a file is cut is a representation: it decides what is shared between versi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,15 @@ from objstore import layout
 
 if TYPE_CHECKING:
     from pyfastcdc import FastCDC
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Bytes `start` to `end` of a file: one array of numbers of `item_size` bytes; 0: nobody knows, 1: no numbers."""
+
+    start: int
+    end: int
+    item_size: int = 0
 
 
 def cut(window: memoryview, *, last: bool) -> Iterator[memoryview]:

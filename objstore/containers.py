@@ -10,12 +10,12 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from objstore import layout
+from objstore.chunker import Region
 
 _ZIP_LOCAL: Final = struct.Struct("<4s22xHH")  # magic; lengths of the name and of the extra fields
 _ZIP_MEMBER: Final = struct.Struct("<4s4xHH8xLLHHH8xL")  # one of the directory
@@ -41,15 +41,6 @@ _TENSOR_TYPES: Final = {
     8: "U64 I64 F64 C128",
 }
 _TENSOR_SIZES: Final = {name: size for size, names in _TENSOR_TYPES.items() for name in names.split()}
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Bytes `start` to `end` of a file hold numbers of `item_size` bytes: 1, 2, 4, 8, or 0 where that is not known."""
-
-    start: int
-    end: int
-    item_size: int
 
 
 class _Unknown(Exception):

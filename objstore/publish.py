@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from objstore import layout
-from objstore.chunker import cut
+from objstore.chunker import Region, cut
 from objstore.errors import StoreError
 from objstore.frame import FrameHeader, encode, encode_list
 from objstore.ids import Hasher, Kind, ObjectId, hash_object
@@ -61,11 +61,20 @@ class Transaction:
         else:
             self.discard()
 
+    @property
+    def root(self) -> Path:
+        """The store's folder."""
+        return self._root
+
     # --- putting -------------------------------------------------------------------------------------------------
 
     def has(self, object_id: ObjectId) -> bool:
         """Whether the store or this transaction holds the object already."""
         return object_id in self._staged or self._objects.has(object_id)
+
+    def rely(self, object_id: ObjectId) -> bool:
+        """Whether the object is here whole, with its chunks; if so, the transaction sees to it that it stays."""
+        return object_id in self._staged or self._objects.complete(object_id)
 
     def put(self, kind: Kind, raw: bytes) -> ObjectId:
         """Store one object of at most 8 MiB (records: 16 MiB) and return its id; one that is there costs nothing."""
@@ -99,7 +108,7 @@ class Transaction:
 
         return self.put_stream(read)[0]
 
-    def put_stream(self, read: Read) -> tuple[ObjectId, int]:
+    def put_stream(self, read: Read, regions: Sequence[Region] = ()) -> tuple[ObjectId, int]:
         """Store what `read(count)` gives until it gives nothing, as one blob; returns (id, bytes).
 
         Memory stays under a few windows of 8 MiB, whatever the size. What `read` raises is passed on, and leaves the

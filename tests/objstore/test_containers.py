@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from objstore import layout
-from objstore.containers import Region, regions
+from objstore.chunker import Region
+from objstore.containers import regions
 
 KIB = layout.KIB
 Arrays = Mapping[str, "NDArray[np.generic]"]
