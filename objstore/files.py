@@ -101,6 +101,7 @@ class _Intake:
         self._source = source
         self._cache = cache
         self._sample = cache.sample(layout.STAT_SAMPLE) if cache else frozenset()
+        self._here = transaction.rely_all(cache.blobs()) if cache else set()
 
     def folder(self, fd: int, prefix: str, depth: int) -> list[TreeEntry]:
         """Store what is in an open folder, whose files' names begin with `prefix`; returns its entries."""
@@ -134,10 +135,10 @@ class _Intake:
         """The blob of a file that is what it was, and is in the store; None to read it. Raises _Altered."""
         assert self._cache is not None
         known = self._cache.find(name, status)
-        if known is None or not self._transaction.rely(known.object_id):
+        if known is None or known.object_id not in self._here:
             return None
         if known.spots or name in self._sample:
-            with _descriptor(path, _READ, folder) as fd:
+            with _opened_file(path, folder) as fd:
                 # Asked again, of the open file: a network file system may have answered from memory before.
                 if self._cache.find(name, os.fstat(fd)) is None:
                     return None
@@ -150,7 +151,7 @@ class _Intake:
         """Store a file; returns its mode, blob and bytes."""
         if folder is None and not stat.S_ISREG(os.stat(path).st_mode):
             raise self._no_file(name)  # before it is opened, which alone sets some devices going
-        with _descriptor(path, _READ, folder) as fd:
+        with _opened_file(path, folder) as fd:
             before = os.fstat(fd)
             if not stat.S_ISREG(before.st_mode):
                 raise self._no_file(name)
@@ -164,6 +165,11 @@ class _Intake:
         if path.is_dir():
             return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         return StoreError(f"{path} is not a file, a folder or a link: leave it out")
+
+
+def _opened_file(path: str, folder: int | None) -> AbstractContextManager[int]:
+    """A file of a folder, where a link that has just taken its place is not followed; or a file that was named."""
+    return _descriptor(path, _READ if folder is None else _READ | os.O_NOFOLLOW, folder)
 
 
 def _raw_name(item: os.DirEntry[str]) -> bytes:
@@ -185,17 +191,12 @@ def _store(transaction: Transaction, fd: int, size: int) -> tuple[ObjectId, int]
     """Store what an open file gives: `size` bytes, if it has not changed since and is none that a kernel makes up."""
     if size > layout.BLOB_MAX:
         return transaction.put_stream(lambda count: os.read(fd, count), regions(fd, size))
-    parts = [os.read(fd, size + 1)]
-    if len(parts[0]) <= size:
-        parts.append(os.read(fd, 1))
-        if not parts[1]:
-            return transaction.put(Kind.BLOB, parts[0]), len(parts[0])
-    parts.reverse()
-
-    def read(count: int) -> bytes:
-        return parts.pop() if parts else os.read(fd, count)
-
-    return transaction.put_stream(read)
+    first = os.read(fd, size + 1)
+    more = os.read(fd, 1) if len(first) <= size else b""
+    if len(first) <= size and not more:
+        return transaction.put(Kind.BLOB, first), len(first)
+    begun = [part for part in (more, first) if part]
+    return transaction.put_stream(lambda count: begun.pop() if begun else os.read(fd, count))
 
 
 # --- out -----------------------------------------------------------------------------------------------------------

@@ -76,6 +76,10 @@ class Transaction:
         """Whether the object is here whole, with its chunks; if so, the transaction sees to it that it stays."""
         return object_id in self._staged or self._objects.complete(object_id)
 
+    def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:
+        """Those of many blobs that are here whole, as by `rely`."""
+        return {object_id for object_id in set(object_ids) if self.rely(object_id)}
+
     def put(self, kind: Kind, raw: bytes) -> ObjectId:
         """Store one object of at most 8 MiB (records: 16 MiB) and return its id; one that is there costs nothing."""
         self._check_going_on()

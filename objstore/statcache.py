@@ -90,6 +90,10 @@ class StatCache:
         was, object_id, spots = _ROW.unpack_from(self._rows, at)
         return Known(ObjectId(object_id), status.st_size, spots) if was == _stat(status) else None
 
+    def blobs(self) -> Iterator[ObjectId]:
+        """What all known files were."""
+        return (ObjectId(object_id) for _, object_id, _ in _ROW.iter_unpack(self._rows))
+
     def keep(self, name: str) -> None:
         """Note that a known file is what it was."""
         at = self._known[name]
