@@ -263,22 +263,37 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{secrets.token_hex(8)}.part")
 
 
+def check_checkout(objects: Objects, tree_id: ObjectId, depth: int = 0) -> None:
+    """Raise InvalidName, as `checkout` would, where the names and links of a tree cannot be written to a folder."""
+    for entry in _safe_entries(objects, tree_id, depth):
+        if entry.mode is Mode.TREE:
+            check_checkout(objects, entry.id, depth + 1)
+        elif entry.mode is Mode.LINK:
+            _safe_target(objects, entry, depth)
+
+
 def _fill(objects: Objects, tree_id: ObjectId, folder: int, depth: int) -> int:
     """Write the entries of a tree into an open folder; returns the bytes of content below it."""
+    total = 0
+    for entry in _safe_entries(objects, tree_id, depth):
+        size = _make(objects, entry, folder, depth)
+        if size != entry.size:
+            raise Corrupt(f"{entry.name!r} has {size} bytes, not the {entry.size} that its tree says")
+        total += size
+    return total
+
+
+def _safe_entries(objects: Objects, tree_id: ObjectId, depth: int) -> Iterator[TreeEntry]:
+    """The entries of a folder, each once its name has proved fit for every file system."""
     if depth > layout.DEPTH_MAX:
         raise Corrupt(f"trees are nested deeper than {layout.DEPTH_MAX}")
     seen: dict[str, str] = {}
-    total = 0
     for entry in list_tree(objects, tree_id):
         name = check_checkout_name(entry.name)
         twin = seen.setdefault(collision_key(name), name)
         if twin != name:
             raise InvalidName(f"{name!r} and {twin!r} are one name on some file systems")
-        size = _make(objects, entry, folder, depth)
-        if size != entry.size:
-            raise Corrupt(f"{name!r} has {size} bytes, not the {entry.size} that its tree says")
-        total += size
-    return total
+        yield entry
 
 
 def _make(objects: Objects, entry: TreeEntry, folder: int, depth: int) -> int:
