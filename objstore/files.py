@@ -224,7 +224,10 @@ def list_tree(objects: Objects, tree_id: ObjectId, depth: int = 0) -> list[TreeE
 
 
 def get_file(objects: Objects, blob_id: ObjectId, target: Path) -> None:
-    """Write a blob to `target`, which appears whole and verified or not at all; an existing file is replaced."""
+    """Write a blob to `target`, which appears whole and verified or not at all; an existing file is replaced.
+
+    A copy, never a link into the store. Not durable on return: it can be made again. Raises NotFound, Corrupt, OSError.
+    """
     part = _beside(target)
     try:
         with part.open("xb") as file:
@@ -240,7 +243,7 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
     """Write a tree to `target`, which must not exist and appears whole and verified or not at all.
 
     Raises InvalidName for names that could leave the folder, that some file system cannot hold, or that two entries
-    share under case folding or NFC; and for links that point outside.
+    share under case folding or NFC; and for links that point outside. Not durable on return: it can be made again.
     """
     if os.path.lexists(target):
         raise InvalidName(f"{target} is there already: name a new folder")
@@ -313,8 +316,8 @@ def _opened(name: str, folder: int) -> AbstractContextManager[int]:
 
 
 @contextmanager
-def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
-    fd = os.open(path, flags, dir_fd=folder)
+def _descriptor(path: str | Path, flags: int, folder: int | None = None, mode: int = 0o666) -> Iterator[int]:
+    fd = os.open(path, flags, mode, dir_fd=folder)
     try:
         yield fd
     finally:
@@ -322,11 +325,15 @@ def _descriptor(path: str | Path, flags: int, folder: int | None = None) -> Iter
 
 
 def _write(objects: Objects, entry: TreeEntry, folder: int) -> int:
-    fd = os.open(entry.name, _CREATE, 0o777 if entry.mode is Mode.EXEC else 0o666, dir_fd=folder)
-    with os.fdopen(fd, "wb") as file:
+    mode = 0o777 if entry.mode is Mode.EXEC else 0o666
+    size = 0
+    with _descriptor(entry.name, _CREATE, folder, mode) as fd:
         for piece in objects.stream(entry.id):
-            file.write(piece)
-        return file.tell()
+            size += len(piece)
+            rest = memoryview(piece)
+            while rest:  # a disk that is nearly full may take a part
+                rest = rest[os.write(fd, rest) :]
+    return size
 
 
 def _safe_target(objects: Objects, entry: TreeEntry, depth: int) -> str:

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -331,6 +332,38 @@ def test_folders_nested_too_deep_are_refused_when_stored(store: Store, tmp_path:
     (deep / "e" / "f").mkdir(parents=True)
     with pytest.raises(StoreError, match="nested deeper than 64"):
         put_folder(store, tmp_path / "in")
+
+
+# --- a disk that is full -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB; needs root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_in_the_middle_is_left_as_it_was(store: Store, small_disk: Path) -> None:
+    """By a file, and by a folder whose files fit one by one; then what fits is written."""
+    (small_disk / "file").write_bytes(b"old")
+    large = entry(store, "large", random.Random(1).randbytes(3 * MIB))
+    parts = [entry(store, f"{n}", random.Random(n).randbytes(MIB // 2)) for n in range(6)]
+    deep = TreeEntry("sub", Mode.TREE, put_entries(store, *parts), 3 * MIB)
+    before = below(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        files.get_file(store.objects, large.id, small_disk / "file")
+    assert below(small_disk) == before
+    with pytest.raises(OSError, match="No space left"):
+        files.checkout(store.objects, put_entries(store, deep), small_disk / "out")
+    assert below(small_disk) == before
+    files.checkout(store.objects, put_entries(store, *parts[:3]), small_disk / "out")
+    assert len(os.listdir(small_disk / "out")) == 3
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------
