@@ -21,6 +21,7 @@ QUEUES: Final = "queues"
 TRASH: Final = "trash"
 CACHE: Final = "cache"
 TMP: Final = "tmp"
+STAT_CACHE: Final = f"{CACHE}/stat"
 FOLDERS: Final = (PACKS, REFS, TABLES, LIVE, QUEUES, TRASH, CACHE, TMP)
 UNION: Final = (PACKS, REFS, TABLES)  # what a copier has to carry; the rest belongs to one place
 
@@ -63,6 +64,19 @@ DEPTH_MAX: Final = 64  # of nested trees
 SAVES: Final = 0.95  # of its size: what compresses to less is stored so; reading raw is six times as fast
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
+REGIONS_MAX: Final = 100_000  # tensors looked for in one file: more than any model has, and 20 MiB of memory
+CONTAINER_HEADER_MAX: Final = 16 * MIB  # bytes read of what a container says of itself
+STAT_SPOTS_MIN: Final = 64 * KIB  # bytes from which an unchanged file is looked into on every hit
+STAT_SAMPLE: Final = 64  # smaller unchanged files of a folder that are read whole, at random, on every hit
+STAT_MARGIN: Final = (
+    100_000_000  # ns: a change less than ten ticks of a kernel's clock ago may hide the next one
+)
+STAT_MARGIN_COARSE: Final = (
+    10_000_000_000  # ns, where times are whole seconds, or two, by some server's clock
+)
+STAT_ROWS_MAX: Final = 200_000  # files remembered of one folder; 50 MiB of memory
+STAT_CACHE_MAX: Final = 32 * MIB  # bytes of one cache
+STAT_CACHES_MAX: Final = 1024  # paths remembered
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it
 PROOFS_MAX: Final = 2 * MIB  # bytes of remembered proofs of chunk lists: 30,000 of them
