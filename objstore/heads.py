@@ -35,7 +35,7 @@ _ZERO: Final = bytes(3)
 
 
 class Head:
-    """One commit that is, or was, the newest of its key. Its bytes are checked against `id` when `commit` is first read.
+    """One commit that is, or was, the newest of its key. `raw` is checked against `id` when `commit` is first read.
 
     where: the file it was read from, for messages. Not to be changed; no frozen dataclass, since a hundred thousand are
     made to list a store.
@@ -340,9 +340,11 @@ class LiveHeads(Mapping[str, list[Head]]):
                     yield head.key, [head]
 
     def items(self) -> ItemsView[str, list[Head]]:
+        """Keys with their heads."""
         return _Items(self)
 
     def values(self) -> ValuesView[list[Head]]:
+        """The heads of each key."""
         return _Values(self)
 
 
@@ -447,7 +449,7 @@ class Heads:
     def tables(self) -> dict[str, Table]:
         """Every readable table by id, covered ones too."""
         found = self.uncovered()
-        for table_id in self._table_ids():
+        for table_id in self.table_ids():
             if table_id not in found and (table := self._read_table(table_id)) is not None:
                 found[table_id] = table
         return found
@@ -455,24 +457,25 @@ class Heads:
     def uncovered(self) -> dict[str, Table]:
         """The readable tables that no other covers, by id. Large ones are read first: they cover small ones unread."""
         for _ in range(_TRIES):
-            present = self._table_ids()
+            present = self.table_ids()
             known = {table_id: table for table_id, table in self._tables.items() if table_id in present}
             covered = {c for table in known.values() for c in table.covers}
             gone = False
-            for table_id in sorted(present - known.keys(), key=self._table_size, reverse=True):
+            for table_id in sorted(present - known.keys() - covered, key=self._table_size, reverse=True):
                 if table_id in covered:
                     continue
-                table = self._read_table(table_id)
-                gone = gone or table is None and layout.table_path(table_id) not in self.damaged
-                if table is not None:
+                if (table := self._read_table(table_id)) is not None:
                     known[table_id] = table
                     covered.update(table.covers)
+                elif layout.table_path(table_id) not in self.damaged:
+                    gone = True
             self._tables = uncovered(known)
             if not gone:  # else a table was folded into another one since the listing
                 break
         return dict(self._tables)
 
-    def _table_ids(self) -> set[str]:
+    def table_ids(self) -> set[str]:
+        """The tables that are there, by name only."""
         names = map(layout.parse_table_name, _listing(self._root / layout.TABLES))
         return {table_id for table_id in names if table_id is not None}
 
