@@ -224,6 +224,11 @@ class PackedHeads(Sequence[Head]):
             # Not by its constructor: 32 bytes they are, and the check takes longer than all else.
             yield Head(name[:16].hex(), as_id(ObjectId, name[16:]), self, where)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all heads together."""
+        return self._size
+
     def names(self) -> list[bytes]:
         """The key (16 bytes) and id (32 bytes) of each, in order."""
         rows = self._rows
