@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from objstore import layout, trash
-from objstore.errors import Corrupt, NotFound, StoreError
+from objstore.errors import Corrupt, StoreError
 from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.heads import Head, Heads, PackedHeads, Table, covers, living
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
@@ -407,7 +407,7 @@ class _Tidying:
                 break
             portion.append(pack_id)
             size += self._sizes[pack_id]
-            with suppress(NotFound):
+            with suppress(StoreError, OSError):
                 objects += len(self._objects.footer(pack_id).objects)
         return portion
 
@@ -459,7 +459,7 @@ class _Tidying:
         """For each object of a pack its copies in greater ones; None when one has none."""
         try:
             footer = self._objects.footer(pack_id)
-        except NotFound:
+        except (StoreError, OSError):
             return None
         found = {}
         mine = (self._sizes[pack_id], pack_id)

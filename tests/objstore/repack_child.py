@@ -69,7 +69,7 @@ def unlocked(root: Path) -> None:
     """Tidy where there are no locks."""
     import fcntl
 
-    def flock(fd: int, operation: int) -> None:
+    def flock(fd: object, operation: int) -> None:
         raise OSError(38, "Function not implemented")
 
     fcntl.flock = flock
