@@ -63,7 +63,7 @@ class _Check:
         self._size = 0
 
     def run(self) -> Report:
-        live = [head for heads in self._heads.live().values() for head in heads]
+        live = self._heads.sound(head for heads in self._heads.live().values() for head in heads)
         checked: set[str] = set()
         while found := sorted(self._objects.pack_ids() - checked):
             for pack_id in found:  # more may come while these are read

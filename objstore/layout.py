@@ -83,6 +83,21 @@ PROOFS_MAX: Final = 2 * MIB  # bytes of remembered proofs of chunk lists: 30,000
 INDEX: Final = f"{CACHE}/index"  # where each object is, as sorted segments
 SEGMENT_SUFFIX: Final = ".v1"  # of an index segment: one with another was written by another version
 
+LOOSE_MAX: Final = (
+    64  # head files of their own; more are folded into a table: a listing of so many takes 1 ms
+)
+ABSORB: Final = 4  # a table takes over those up to this many times its size, so that a handful stay alive
+MERGE_MAX: Final = 8 * MIB  # packs below are merged; from here on only gc rewrites them
+MERGE_COUNT: Final = (
+    16  # packs of about one size that become one: each byte is rewritten once a tier, five times in all
+)
+MERGE_MOST: Final = 256  # packs that become one where many have gathered
+MERGE_STOP: Final = 8 * MIB  # bytes after which a merge takes no more: what it made is large enough to stay
+MERGE_OBJECTS: Final = 30_000  # after which it takes no more: one footer has to list them all
+MERGE_RAW_MAX: Final = 256 * MIB  # bytes of content, decoded, of a pack that is merged: a bomb is left alone
+SETTLE: Final = 3600.0  # seconds that superfluous files stay where they were: a copier may have listed them
+WAITING_MAX: Final = 16  # of these files at most: in a burst of runs the oldest go sooner
+
 LABEL_MAX: Final = 100  # bytes of a path component; longer ones are cut
 LABEL_CUT: Final = 60
 
