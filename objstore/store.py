@@ -19,6 +19,7 @@ from objstore.records import check_format, format_bytes
 
 if TYPE_CHECKING:
     from objstore.fsck import Report
+    from objstore.gc import GcReport, Roots
     from objstore.remotes import Source, Target
     from objstore.sync import Progress, PullResult, PushResult
 
@@ -126,6 +127,16 @@ class Store:
         from objstore.fsck import check
 
         return check(self.root)
+
+    def gc(
+        self, roots: Roots = tuple, *, grace: float = layout.GRACE, now: bool = False, dry_run: bool = False
+    ) -> GcReport:
+        """Set aside, and later delete, what nothing needs; see `objstore.gc.collect`. Raises ReadOnly, OSError."""
+        if not dry_run:
+            self._check_writable()
+        from objstore.gc import collect
+
+        return collect(self.root, roots=roots, grace=grace, now=now, dry_run=dry_run)
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""
