@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 
 from objstore import layout, trash
-from objstore.errors import ReadOnly, StoreError
+from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Kind
@@ -103,6 +103,28 @@ def collect(
     except _Refused as refusal:
         return GcReport(refused=str(refusal))
     return report
+
+
+def rescue(root: Path, nodes: Collection[Node]) -> Amount:
+    """Put back from the trash the packs that hold what `nodes` reach and no other pack has; durable on return.
+
+    Raises NotFound where something is in no pack at all, Corrupt where what it names cannot be read; OSError.
+    """
+    for _ in range(_TRIES):
+        with suppress(Changed):
+            inventory = Inventory.load(root, with_trash=True)
+            links = Links(inventory)
+            found = inventory.find(node[1] for node in nodes)
+            needed = links.reach(found[found >= 0])
+            gone = [str(node[1]) for node, number in zip(nodes, found.tolist(), strict=True) if number < 0]
+            gone += [str(i) for number, ids in links.absent.items() if needed[number] for i in ids]
+            if gone:
+                raise NotFound(f"in no pack of this store, nor in its trash: {_few(gone)}")
+            for number, what in links.damaged.items():
+                if needed[number]:
+                    raise Corrupt(f"{inventory.id(number)} cannot be read: {what}: run fsck --heal")
+            return Amount.of(_put_back(root, file) for file in _rescued(inventory, needed))
+    raise StoreError("other processes moved packs again and again: try it later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +214,7 @@ class _Round:
         self._kept += [file.size for file in plan.kept]
         if self._wish.dry_run:
             return self._foreseen(plan, old, waiting)
-        put_back = [self._put_back(file) for file in plan.rescued]  # first, and durably
+        put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
         deleted = [item.size for item in old if self._delete(item)]
         swept = _sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
         for file in plan.aside:
@@ -288,14 +310,6 @@ class _Round:
         return 1 if self._wish.now or not self._wish.grace else layout.DEAD_SHARE * file.size
 
     # --- sweeping --------------------------------------------------------------------------------------------------
-
-    def _put_back(self, file: PackFile) -> int:
-        target = self._root / layout.pack_path(file.id)
-        if not trash.move(self._root / file.name, target) and not target.exists():
-            raise Changed(f"{file.name} is gone since it was listed")
-        fsync_folder(target.parent)
-        fsync_folder(target.parent.parent)
-        return file.size
 
     def _delete(self, item: _Item) -> bool:
         """Delete for good; whether it was still there. A journal goes in one step: its writer may move it back."""
@@ -439,6 +453,16 @@ def _rescued(inventory: Inventory, needed: Column) -> list[PackFile]:
             lacking[numbers] = False
             found.append(holding.file)
     return found
+
+
+def _put_back(root: Path, file: PackFile) -> int:
+    """Move a pack back to where it is read; durably. Its bytes. Raises Changed, OSError."""
+    target = root / layout.pack_path(file.id)
+    if not trash.move(root / file.name, target) and not target.exists():
+        raise Changed(f"{file.name} is gone since it was listed")
+    fsync_folder(target.parent)
+    fsync_folder(target.parent.parent)
+    return file.size
 
 
 # --- files that are no packs -----------------------------------------------------------------------------------------

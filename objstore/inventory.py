@@ -345,7 +345,7 @@ class Links:
         return found
 
     def reached(self, starts: Column, mark: Column, value: int) -> Column:
-        """The numbers of what is reached from `starts`, each once; `mark` is set to `value` there, and was so nowhere."""
+        """The numbers of what is reached from `starts`, each once; `mark` becomes `value` there and was so nowhere."""
         found, front = [], np.unique(starts)
         while len(front):
             mark[front] = value

@@ -45,8 +45,14 @@ class Usage(Generic[Name]):
     damaged: Mapping[str, str]
 
 
-def measure(root: Path, groups: Mapping[Name, Iterable[Node]], others: Iterable[Node] = ()) -> Usage[Name]:
-    """Measure groups of roots; what `others` reach is not dead, and not unique to any group either.
+def measure(
+    root: Path,
+    groups: Mapping[Name, Iterable[Node]],
+    others: Iterable[Node] = (),
+    *,
+    roots: Iterable[Node] = (),
+) -> Usage[Name]:
+    """Measure groups of roots. What `others` reach is not unique to any group; what `roots` reach is not dead.
 
     An object's bytes are its parts of all packs that hold it: its share of the frames, and its rows in the footers.
     Raises OSError, Unsupported.
@@ -71,6 +77,8 @@ def measure(root: Path, groups: Mapping[Name, Iterable[Node]], others: Iterable[
         again = more & (owners == 1)
         unique -= np.bincount(mark[again], weights[again], minlength=len(sizes))
         owners[more] += 1
+    found = inventory.find(node[1] for node in roots)
+    dead = ~links.reach(found[found >= 0], owners > 0)
     shares = {
         name: Share(round(size), max(0, round(float(alone))), count)
         for name, size, alone, count in zip(groups, sizes, unique, objects, strict=True)
@@ -79,7 +87,7 @@ def measure(root: Path, groups: Mapping[Name, Iterable[Node]], others: Iterable[
         shares,
         len(inventory.holdings),
         sum(holding.file.size for holding in inventory.holdings),
-        round(float(weights[owners == 0].sum())),
+        round(float(weights[dead].sum())),
         _trash(root),
         absent + _absent(links, owners),
         {**inventory.damaged, **{str(inventory.id(n)): w for n, w in links.damaged.items() if owners[n]}},
