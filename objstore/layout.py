@@ -60,6 +60,7 @@ PAGE_MASK: Final = (
     4095  # pages end where a hash is 0 under this mask: 4096 entries on average, whatever came before
 )
 DEPTH_MAX: Final = 64  # of nested trees
+SAVES: Final = 0.95  # of its size: what compresses to less is stored so; reading raw is six times as fast
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
