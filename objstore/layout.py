@@ -98,6 +98,21 @@ MERGE_RAW_MAX: Final = 256 * MIB  # bytes of content, decoded, of a pack that is
 SETTLE: Final = 3600.0  # seconds that superfluous files stay where they were: a copier may have listed them
 WAITING_MAX: Final = 16  # of these files at most: in a burst of runs the oldest go sooner
 
+DAY: Final = 86_400  # seconds
+GRACE: Final = (
+    14 * DAY
+)  # how long what nothing names is kept, and again in the trash: longer than any run is offline
+DEAD_SHARE: Final = (
+    0.25  # of a pack's bytes that are dead before it is rewritten: less is not worth the writing
+)
+STALE: Final = (
+    DAY  # seconds after which an unfinished file is nobody's: who has written nothing for a day starts anew
+)
+GRACE_NOW: Final = (
+    3600  # seconds; both of these where a disk is full: what is younger may be needed by who runs now
+)
+CACHE_STALE: Final = 90 * DAY  # seconds after which a note in cache/ that nobody wrote again is not missed
+
 LABEL_MAX: Final = 100  # bytes of a path component; longer ones are cut
 LABEL_CUT: Final = 60
 
@@ -118,6 +133,7 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _HEAD = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{64})")
 _PACK = re.compile(r"([0-9a-f]{64})\.pack")
+_HIDDEN = re.compile(r"\.([0-9a-f]{64})\.pack")
 _TABLE = re.compile(r"([0-9a-f]{64})\.table")
 _NOT_LABEL = re.compile(r"[^a-z0-9_.-]")
 
@@ -150,6 +166,12 @@ def head_path(label: str, key: str, commit_id: str) -> str:
 def parse_pack_name(name: str) -> str | None:
     """The pack id in a file name, or None for anything else."""
     match = _PACK.fullmatch(name)
+    return match[1] if match else None
+
+
+def parse_hidden_name(name: str) -> str | None:
+    """The pack id in the name of a pack that was set aside where there was no room for a trash, or None."""
+    match = _HIDDEN.fullmatch(name)
     return match[1] if match else None
 
 

@@ -19,6 +19,7 @@ from objstore.records import check_format, format_bytes, may_remove
 
 if TYPE_CHECKING:
     from objstore.fsck import Report
+    from objstore.gc import GcReport, Roots
     from objstore.remotes import Source, Target
     from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
@@ -138,6 +139,16 @@ class Store:
         if self.read_only or not may_remove((self.root / layout.FORMAT_FILE).read_bytes()):
             return Tidied()
         return tidy(self.root, self.objects, self.heads, limit=limit)
+
+    def gc(
+        self, roots: Roots = tuple, *, grace: float = layout.GRACE, now: bool = False, dry_run: bool = False
+    ) -> GcReport:
+        """Set aside, and later delete, what nothing needs; see `objstore.gc.collect`. Raises ReadOnly, OSError."""
+        if not dry_run:
+            self._check_writable()
+        from objstore.gc import collect
+
+        return collect(self.root, roots=roots, grace=grace, now=now, dry_run=dry_run)
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""
