@@ -187,16 +187,32 @@ def _is(known: Known, fd: int) -> bool:
     return hash_object(Kind.BLOB, os.read(fd, known.size + 1)) == known.object_id
 
 
+class _Open:
+    """What an open file gives, after what was read of it already."""
+
+    __slots__ = ("_begun", "_fd")
+
+    def __init__(self, fd: int, begun: bytes = b"") -> None:
+        self._fd, self._begun = fd, memoryview(begun)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        if not self._begun:
+            return os.readv(self._fd, [buffer])
+        size = min(len(self._begun), len(buffer))
+        buffer[:size] = self._begun[:size]
+        self._begun = self._begun[size:]
+        return size
+
+
 def _store(transaction: Transaction, fd: int, size: int) -> tuple[ObjectId, int]:
     """Store what an open file gives: `size` bytes, if it has not changed since and is none that a kernel makes up."""
     if size > layout.BLOB_MAX:
-        return transaction.put_stream(lambda count: os.read(fd, count), regions(fd, size))
+        return transaction.put_stream(_Open(fd), regions(fd, size))
     first = os.read(fd, size + 1)
     more = os.read(fd, 1) if len(first) <= size else b""
     if len(first) <= size and not more:
         return transaction.put(Kind.BLOB, first), len(first)
-    begun = [part for part in (more, first) if part]
-    return transaction.put_stream(lambda count: begun.pop() if begun else os.read(fd, count))
+    return transaction.put_stream(_Open(fd, first + more))
 
 
 # --- out -----------------------------------------------------------------------------------------------------------

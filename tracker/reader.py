@@ -36,7 +36,22 @@ class Thing:
 
 
 def read_state(store: Store, commit: Commit) -> State:
-    """The state that a commit names. Raises NotFound, Corrupt, CorruptRecord."""
+    """The state that a commit names. Raises NotFound, Corrupt, CorruptRecord.
+
+    Of what was deleted only the commit is sure to be there: what it says of itself then has to do.
+    """
+    try:
+        return _stored_state(store, commit)
+    except NotFound:
+        if not commit.deleted:
+            raise
+    kind, project, name = (*commit.path, "", "", "")[:3]
+    keys = {"project": Entry(project, 0, ""), "name": Entry(name, 0, "")}
+    deleted = Entry(value=True, stamp=commit.stamp, writer="")
+    return State(kind if kind in layout.KINDS else layout.TASK, {**keys, "deleted": deleted})
+
+
+def _stored_state(store: Store, commit: Commit) -> State:
     for entry in files.list_tree(store.objects, commit.state):
         if entry.name == "record":
             return State.decode(store.objects.read(entry.id, limit=layout.STATE_MAX))
@@ -83,7 +98,10 @@ class Reader:
     def state(self, head: Head) -> State:
         """The state of one commit."""
         if head.id not in self._states:
-            self._states[head.id] = read_state(self._store, head.commit)
+            state = read_state(self._store, head.commit)
+            if head.commit.deleted:
+                return state  # not kept: a restore may bring more of it back
+            self._states[head.id] = state
         return self._states[head.id]
 
     def _sealed(self, heads: Mapping[str, list[Head]]) -> dict[str, Thing]:

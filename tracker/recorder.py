@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from objstore import trash
 from objstore.journal import JournalWriter
 from tracker import events, layout
 from tracker.config import Config
@@ -301,11 +302,8 @@ class Recorder:
 
     def _move_back(self) -> None:
         """Somebody took this writer for dead and moved its journal to the trash: it lives."""
-        folder = self.root / layout.live_path(self.key, self.writer)
-        for found in self.root.glob(f"trash/*/{self.key}.{self.writer}"):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):
-                found.rename(folder)
+        with suppress(OSError):
+            trash.put_back(self.root, layout.live_path(self.key, self.writer))
 
     # --- ending ------------------------------------------------------------------------------------------------------
 

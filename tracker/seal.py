@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from objstore import files, journal
+from objstore import files, journal, trash
 from objstore import layout as store_layout
 from objstore.errors import StoreError
 from objstore.heads import Head
@@ -174,11 +174,7 @@ def _set_aside(store: Store, source: Journal) -> None:
         unchanged = time.time() - max(item.stat().st_mtime for item in os.scandir(source.folder))
         if unchanged < _DAY:
             return
-        target = (
-            store.root / store_layout.TRASH / str(int(time.time() // _DAY)) / f"{source.key}.{source.writer}"
-        )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.folder.rename(target)
+        trash.set_aside(store.root, layout.live_path(source.key, source.writer), int(time.time()))
         source.folder.parent.rmdir()
     except (OSError, ValueError):
         return

@@ -8,12 +8,13 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from objstore.errors import Ambiguous, InvalidName, NotFound, StoreError
+from objstore.heads import Head
 from objstore.ids import Kind, ObjectId
 from objstore.store import Store
 from tracker import config, deltas, layout, reader, seal
@@ -166,13 +167,23 @@ class Workspace:
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def edit(
-        self, key: str, changes: Mapping[str, Any], *, kind: str = layout.TASK, new: bool = False
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        *,
+        kind: str = layout.TASK,
+        new: bool = False,
+        onto: Sequence[Head] = (),
     ) -> State:
-        """Set keys of a task (None removes one) and commit; returns the new state. Raises TaskNotFound, OSError."""
+        """Set keys of a task (None removes one) and commit; returns the new state. Raises TaskNotFound, OSError.
+
+        onto: commits that are no heads any more, and that the new one follows besides.
+        """
         if os.getpid() != self._pid:
             self._become_a_writer()  # a forked child's edits are not its parent's
         with self._editing:
-            return self._edit(key, without_surrogates(changes), kind, new)
+            heads = [] if new else [*self.store.heads.of(key), *onto]
+            return self._edit(key, without_surrogates(changes), kind, heads, new)
 
     def _become_a_writer(self) -> None:
         self._pid = os.getpid()
@@ -181,8 +192,9 @@ class Workspace:
         # One edit after another: a head that covers this writer's second edit must hold its first.
         self._editing = threading.Lock()
 
-    def _edit(self, key: str, changes: Mapping[str, Any], kind: str, new: bool) -> State:
-        heads = [] if new else self.store.heads.of(key)
+    def _edit(
+        self, key: str, changes: Mapping[str, Any], kind: str, heads: Sequence[Head], new: bool
+    ) -> State:
         before = [self._reader.state(head) for head in heads]
         # The stamp has to beat what a running writer has set, so its journal counts too.
         known = [*before] if new else [*before, self.thing(key).state]

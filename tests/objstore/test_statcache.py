@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -256,18 +258,18 @@ def test_a_file_that_changes_while_it_is_read_is_not_trusted(
     store: Store, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read is stored; the next time it is read again."""
-    plain, content = os.read, bytearray(noise(LARGE))
+    plain, content = os.readv, bytearray(noise(LARGE))
 
-    def read(fd: int, count: int) -> bytes:
-        found = plain(fd, count)
-        if len(found) > MIB:
+    def read(fd: int, buffers: list[memoryview]) -> int:
+        found = plain(fd, buffers)
+        if found > MIB:
             content[7] ^= 1
             with large.open("r+b") as file:
                 file.seek(7)
                 file.write(content[7:8])
         return found
 
-    monkeypatch.setattr(os, "read", read)
+    monkeypatch.setattr(os, "readv", read)
     assert put(store, large) == blob(noise(LARGE))
     monkeypatch.undo()
     time.sleep(OLD)
@@ -285,18 +287,22 @@ def test_a_file_that_grows_while_it_is_read_is_stored_as_it_was_read(
         folder.mkdir()
         (folder / "it").write_bytes(noise(size))
         time.sleep(OLD)
-        plain, grown = os.read, False
+        grown = False
 
-        def read(fd: int, count: int, folder: Path = folder, more: int = more) -> bytes:
-            nonlocal grown
-            found = plain(fd, count)  # noqa: B023  it stays the same
-            if not grown:
-                grown = True
-                with (folder / "it").open("ab") as file:
-                    file.write(noise(more, 5))
-            return found
+        def growing(read: Callable[..., Any], folder: Path = folder, more: int = more) -> Callable[..., Any]:
+            def grows(fd: int, what: Any) -> Any:
+                nonlocal grown
+                found = read(fd, what)
+                if not grown:
+                    grown = True
+                    with (folder / "it").open("ab") as file:
+                        file.write(noise(more, 5))
+                return found
 
-        monkeypatch.setattr(os, "read", read)
+            return grows
+
+        monkeypatch.setattr(os, "read", growing(os.read))
+        monkeypatch.setattr(os, "readv", growing(os.readv))
         tree = put(store, folder)
         monkeypatch.undo()
         assert grown
