@@ -7,6 +7,7 @@ writer beside it needs, and finds set aside, is put back by that writer, or by t
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
 import shutil
@@ -217,7 +218,7 @@ class _Round:
         put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
         deleted = [item.size for item in old if self._delete(item)]
         swept = _sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
-        _remove_empty(self._root, self._clock - (0 if self._wish.now else layout.GRACE_NOW))
+        _remove_empty(self._root, math.inf if self._wish.now else self._clock - layout.GRACE_NOW)
         for file in plan.aside:
             self._set_aside(file)
         for holding in plan.in_part:

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from objstore import files, layout, trash
 from objstore.errors import StoreError
 from objstore.ids import Kind
+from objstore.inventory import pack_files
 from objstore.records import Commit, Mode, Tree, TreeEntry
 from objstore.store import Store
 
@@ -70,8 +72,49 @@ def collect(root: Path, seconds: float) -> None:
     print(json.dumps({"refused": refused, **counts}))
 
 
-def die(root: Path, step: int, *, now: bool) -> None:
-    """A collection that ends without a word at its `step`-th call that changes a name, if it comes so far."""
+def littered(root: Path) -> dict[str, bytes]:
+    """A store with something of everything: dead, dead in part, in the trash and needed or old; what must stay."""
+    store = Store.create(root)
+    noise = random.Random(3).randbytes(layout.GROUP_RAW_MAX + 1)
+    content: dict[str, bytes] = {}
+    for number in range(2):
+        with store.begin() as transaction:
+            transaction.put_bytes(noise[number:])
+            live = b"live %d" % number * 50
+            content[f"{number}"] = live
+            blob = transaction.put_bytes(live)
+            tree, _ = files.put_tree(transaction, [TreeEntry(f"{number}", Mode.FILE, blob, len(live))])
+            transaction.commit(Commit(f"{number}" * 32, ("t", "p", "n"), (), 1, 1, tree, {"w": 1}))
+    (needed,) = {store.objects.locate(head.id)[0].pack_id for head in store.heads.of("1" * 32)}
+    for number in range(2):
+        with store.begin() as transaction:
+            orphan = transaction.put_bytes(noise[10 + number :])
+        if number:
+            (place,) = store.objects.locate(orphan)
+            trash.set_aside(root, layout.pack_path(place.pack_id), 1000)
+    trash.set_aside(root, layout.pack_path(needed), 1001)
+    return content
+
+
+def wrong(root: Path, content: dict[str, bytes]) -> list[str]:
+    """What three more collections refuse, what is damaged after them, and what cannot be read."""
+    found = []
+    for _ in range(3):  # put back, rewritten, deleted
+        report = Store.open(root).gc(grace=0)
+        found += [report.refused, *report.problems]
+    store = Store.open(root)
+    found += [problem.what for problem in store.fsck().problems]
+    for name, data in content.items():
+        (head,) = store.heads.of(name * 32)
+        (entry,) = Tree.decode(store.objects.read(head.commit.state, Kind.TREE)).entries
+        if store.objects.read(entry.id) != data:
+            found.append(f"{name} is not what it was")
+    store.close()
+    return list(filter(None, found))
+
+
+def dying(step: int) -> None:
+    """Let this process end without a word at its `step`-th call that changes a name."""
     left = step
 
     def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,8 +129,24 @@ def die(root: Path, step: int, *, now: bool) -> None:
 
     for name in ("fsync", "rename", "mkdir", "unlink", "rmdir"):
         setattr(os, name, wrap(getattr(os, name)))
-    report = Store.open(root).gc(grace=0, now=now)
-    print(json.dumps({"refused": report.refused}))
+
+
+def die(folder: Path, *, now: bool) -> None:
+    """Collections that die at their first, second, … step, until one comes to its end; a line for each."""
+    for step in range(1, 200):
+        root = folder / str(step)
+        content = littered(root)
+        pid = os.fork()
+        if pid == 0:
+            dying(step)
+            Store.open(root).gc(grace=0, now=now)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 0:
+            return
+        assert status == DIED
+        found = wrong(root, content)
+        print(json.dumps({"wrong": found, "size": sum(file.size for file in pack_files(root))}), flush=True)
 
 
 def main() -> None:
@@ -98,7 +157,7 @@ def main() -> None:
     elif role == "collect":
         collect(Path(root), float(more[0]))
     else:
-        die(Path(root), int(more[0]), now=role == "die-now")
+        die(Path(root), now=role == "die-now")
 
 
 if __name__ == "__main__":
