@@ -72,6 +72,11 @@ class Transaction:
         else:
             self.discard()
 
+    @property
+    def root(self) -> Path:
+        """The store's folder."""
+        return self._root
+
     # --- putting -------------------------------------------------------------------------------------------------
 
     def has(self, object_id: ObjectId) -> bool:
