@@ -448,8 +448,9 @@ class Heads:
         return list(seen.values())
 
     def count_loose(self) -> int:
-        """How many files there are that are named like heads: one listing, nothing is read."""
-        return sum(1 for _ in self._listed())
+        """How many heads are files of their own, at most: other files in their folders are counted, too."""
+        base = self._root / layout.REFS
+        return sum(len(_listing(base / label)) for label in _listing(base))
 
     def tables(self) -> dict[str, Table]:
         """Every readable table by id, covered ones too."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from objstore import layout as store_layout
 from objstore.errors import Ambiguous, InvalidName, NotFound, StoreError
 from objstore.heads import Head
 from objstore.ids import Kind, ObjectId
@@ -206,6 +207,8 @@ class Workspace:
         path = seal.path_of(merge([*known, state]))
         with self.store.begin() as transaction:
             seal.commit_state(self.store, transaction, key, state, heads, covers, path)
+        if self._edits % store_layout.MERGE_COUNT == 1:  # the first of a process, too: many make only one
+            self.tidy()
         return state
 
     def attach(self, data: bytes) -> str:
@@ -231,7 +234,17 @@ class Workspace:
                     done.append(key)
             except (OSError, StoreError, TrackerError):
                 continue  # readers fold it in memory; the next one tries again
+        self.tidy()
         return done
+
+    def tidy(self, seconds: float | None = layout.TIDY) -> None:
+        """Fold heads and merge packs where many have gathered, for about so long; None: as long as it takes.
+
+        Never raises for what the environment does: what is not done is done by whoever comes next.
+        """
+        with suppress(OSError, StoreError):
+            if seconds is None or len(self.store.objects.pack_ids()) >= store_layout.MERGE_COUNT:
+                self.store.tidy(seconds)
 
 
 def find(start: Path, environment: Mapping[str, str] = os.environ) -> Path | None:

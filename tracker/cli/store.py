@@ -158,6 +158,7 @@ def recover(call: Call) -> int:
         )
     sealed, failed = _seal(workspace)
     adopted = _adopt(workspace, failed)
+    workspace.tidy(None)
     if call.json:
         call.screen.document("recover", _recovered(sealed, adopted, failed))
     else:
