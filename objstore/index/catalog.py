@@ -514,11 +514,10 @@ class Catalog:
         if not chosen:
             return
         packs, numbers = _renumber(chosen)
+        rows = sum(segment.useful for segment in chosen)
         write = partial(build.in_file, self._folder) if self._keep else build.in_memory
         try:
-            merged = write(
-                packs, lambda: build.merged_rows(chosen, numbers), sum(segment.useful for segment in chosen)
-            )
+            merged = write(packs, lambda: build.merged_rows(chosen, numbers), rows)
         except OSError:
             self._keep = False
         except Broken as error:
