@@ -207,7 +207,10 @@ class Objects:
                     if (epoch, pack_id) not in self._trashed:
                         self._trashed.add((epoch, pack_id))
                         self._trash.learn(pack_id, base / layout.pack_path(pack_id))
-        return self._known_aside(object_id)
+            for place in self._trash.find(object_id):
+                if not os.path.exists(self._path(replace(place, aside=True))):
+                    self._trash.forget(place.pack_id)
+            return self._known_aside(object_id)
 
     def _known_aside(self, object_id: ObjectId) -> list[Location]:
         return [replace(place, aside=True) for place in self._trash.find(object_id)]

@@ -122,6 +122,15 @@ def back(root: Path, blob: ObjectId) -> dict[str, float]:
     return {"s": time.perf_counter() - began, "mib": peak()}
 
 
+def plain(path: Path) -> float:
+    """Seconds to copy a file block by block, as the yardstick of reading it back."""
+    began = time.perf_counter()
+    with path.open("rb", buffering=0) as source, Path("plain.bin").open("wb", buffering=0) as out:
+        while block := source.read(4 * layout.MIB):
+            out.write(block)
+    return time.perf_counter() - began
+
+
 def new_process(what: str, root: Path, blob: ObjectId) -> dict[str, float]:
     """Run this script in a new process."""
     command = [sys.executable, __file__, what, str(root), str(blob)]
@@ -144,6 +153,7 @@ def main() -> None:
     os.sync()
     unproved = new_process("back", root, blob)
     again = [new_process("back", root, blob) for _ in range(3)]
+    copied = [plain(path) for _ in range(3)]
     whole = Hasher()
     with Path("copy.bin").open("rb") as file:
         while part := file.read(layout.MIB):
@@ -152,10 +162,11 @@ def main() -> None:
     found = {
         "unproved_gb_per_s": SIZE / unproved["s"] / 1e9,
         "proved_gb_per_s": SIZE / statistics.median(one["s"] for one in again) / 1e9,
+        "plain_copy_gb_per_s": SIZE / statistics.median(copied) / 1e9,
         "peak_mib": max(one["mib"] for one in (unproved, *again)),
     }
     found |= new_process("ranges", root, sparse(store))
-    for made in (path, Path("copy.bin")):
+    for made in (path, Path("copy.bin"), Path("plain.bin")):
         made.unlink()
     shutil.rmtree(root)
     print(json.dumps(found))
