@@ -86,6 +86,28 @@ def pull(
     return _pull(root, objects, heads, look(root, remote), keys, progress)
 
 
+def fetch(
+    root: Path, objects: Objects, remote: Source, nodes: Collection[Node], *, progress: Progress | None = None
+) -> PullResult:
+    """Bring objects into the store at `root`, with everything they reach, from whatever packs the remote has.
+
+    No head is touched, and what the remote lacks is passed over: ask the store again what is there. Raises RemoteError
+    as `pull`, Corrupt when a table there that would tell which packs it has cannot be read.
+    """
+    shown = look(root, remote)
+    stage = Stage(root)
+    work = _Fetch(objects, stage, shown, greedy=False, progress=progress)
+    try:
+        try:
+            work.run_from(list(nodes))
+        finally:
+            packs = stage.publish(objects)
+    finally:
+        stage.remove()
+    damaged = {**shown.damaged, **work.library.damaged}
+    return PullResult((), work.objects, work.bytes, packs, (), tuple(sorted(damaged.items())))
+
+
 def _pull(
     root: Path,
     objects: Objects,
@@ -188,13 +210,16 @@ class _Fetch:
 
     def run(self, wanted: list[Head]) -> list[Head]:
         """Fetch what the heads reach; returns those of which everything is here or in the stage."""
-        frontier: list[Node] = [(Kind.COMMIT, head.id) for head in wanted]
+        self.run_from([(Kind.COMMIT, head.id) for head in wanted])
+        return [head for head in wanted if self._is_complete(head)] if self.missing else wanted
+
+    def run_from(self, frontier: list[Node]) -> None:
+        """Fetch what these objects reach, they themselves first."""
         while frontier:
             absent = self._walk(frontier)
             self._get(absent)
             frontier = [node for node in absent if node[1] not in self.missing] or self._prove()
         self._lists.clear()
-        return [head for head in wanted if self._is_complete(head)] if self.missing else wanted
 
     def wrong(self) -> dict[str, str]:
         """The remote's files that were found wrong, and what is nowhere, each with what is wrong."""
