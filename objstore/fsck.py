@@ -75,7 +75,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked, and what is wrong with it. objects: in readable packs, each once; size: bytes of these packs."""
+    """What was checked, and what is wrong with it. objects: of readable packs, each once; size: bytes of the packs."""
 
     packs: int
     objects: int
@@ -111,7 +111,9 @@ class Damage:
     heads: dict[str, str] = field(default_factory=dict)
     lost: dict[Node, str] = field(default_factory=dict)
     faulty: set[tuple[str, int] | tuple[str, int, ObjectId]] = field(default_factory=set)
-    suspects: dict[ObjectId, str] = field(default_factory=dict)  # objects with a damaged copy, and why
+    suspects: dict[ObjectId, tuple[Kind, str]] = field(
+        default_factory=dict
+    )  # those with a damaged copy, and why
 
     def has(self, place: Location) -> bool:
         """Whether this copy is damaged."""
@@ -262,7 +264,7 @@ class Inspection:
             self.damage.packs.setdefault(layout.pack_path(pack_id), fault.what)
         frame = (pack_id, fault.frame)
         self.damage.faulty.add((*frame, fault.ids[0]) if fault.lone else frame)
-        self.damage.suspects.update(dict.fromkeys(fault.ids, fault.what))
+        self.damage.suspects.update(dict.fromkeys(fault.ids, (fault.kind, fault.what)))
 
     # --- chunk lists -------------------------------------------------------------------------------------------------
 
@@ -282,7 +284,7 @@ class Inspection:
             if place not in self.objects.locate(object_id) or not self._is_complete(place):
                 return  # its pack was merged away; or a chunk is missing, which counts where a head reaches it
             self._note(layout.pack_path(place.pack_id), f"object {object_id}: {error}", HEAL)
-            self._take_fault(place.pack_id, Fault(place.entry.frame, 0, str(error), (object_id,)))
+            self._take_fault(place.pack_id, Fault(place.entry.frame, 0, str(error), Kind.BLOB, (object_id,)))
             self.sound.discard(place.pack_id)
 
     def _is_complete(self, place: Location) -> bool:
@@ -299,7 +301,7 @@ class Inspection:
     def _check_heads(self) -> dict[str, list[Head]]:
         live = self.heads.live()
         for where, what in sorted(self.heads.damaged.items()):
-            if _is_as_named(self._root / where):
+            if is_as_named(self._root / where):
                 self._note(where, what, UPDATE)
             else:
                 self.damage.heads[where] = what
@@ -425,7 +427,7 @@ class Walk:
         kind, object_id = node
         places = self._damage.sound(self._objects, object_id)
         if not places and object_id in self._damage.suspects:
-            return [], self._damage.suspects[object_id]
+            return [], self._damage.suspects[object_id][1]
         if not places:
             self.absent.add(node)
             return [], "is missing, though a head reaches it"
@@ -512,7 +514,7 @@ def _has_place(parts: tuple[str, ...]) -> bool:
     return len(parts) == 3 and pack_id is not None and parts[1] == pack_id[:2]
 
 
-def _is_as_named(path: Path) -> bool:
+def is_as_named(path: Path) -> bool:
     """Whether a head file or table holds the bytes that its name stands for, so that only reading them fails."""
     head, table_id = layout.parse_head_name(path.name), layout.parse_table_name(path.name)
     try:

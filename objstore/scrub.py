@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 4 * layout.MIB  # bytes of frames read at once: past it a disk is no faster, and six are held
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # blocks under way
-_PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
+PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
     Kind.TREE: Tree.decode,
     Kind.COMMIT: Commit.decode,
     Kind.CHUNKS: ChunkList.decode,
@@ -49,6 +49,7 @@ class Fault:
     frame: int
     offset: int
     what: str
+    kind: Kind
     ids: tuple[ObjectId, ...]
     lone: bool = False
     alien: bool = False
@@ -158,7 +159,7 @@ def _scrub(number: int, frame: FrameEntry, inside: list[ObjectEntry], data: memo
         what = "its checksum does not fit"
     else:
         return None
-    return Fault(number, frame.offset, what, tuple(entry.id for entry in inside))
+    return Fault(number, frame.offset, what, frame.header.kind, tuple(entry.id for entry in inside))
 
 
 def examine(
@@ -179,8 +180,8 @@ def examine(
             yield None, (inside[0], raw)
             return
     except StoreError as error:
-        ids = tuple(entry.id for entry in inside)
-        yield Fault(number, frame.offset, str(error), ids, alien=isinstance(error, Unsupported)), None
+        ids, alien = tuple(entry.id for entry in inside), isinstance(error, Unsupported)
+        yield Fault(number, frame.offset, str(error), frame.header.kind, ids, alien=alien), None
         return
     at = 0
     for entry in inside:
@@ -188,10 +189,11 @@ def examine(
         try:
             if entry.offset != at or hash_object(frame.header.kind, content) != entry.id:
                 raise Corrupt("its content is not what its id says")
-            if parse := _PARSERS.get(frame.header.kind):
+            if parse := PARSERS.get(frame.header.kind):
                 parse(content)
         except StoreError as error:
-            yield Fault(number, frame.offset, f"object {entry.id}: {error}", (entry.id,), lone=True), None
+            what = f"object {entry.id}: {error}"
+            yield Fault(number, frame.offset, what, frame.header.kind, (entry.id,), lone=True), None
         else:
             yield None, (entry, content)
         at += entry.size
