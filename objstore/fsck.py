@@ -192,7 +192,9 @@ class Inspection:
         try:
             fd = open_regular(self._root / where)
         except FileNotFoundError:
-            return  # merged or collected since it was listed: whether anything is missing is seen from the heads
+            if os.path.islink(self._root / where):
+                self._pack_is_damaged(where, "is a link to nothing")
+            return  # else merged or collected since it was listed: whether anything is missing is seen from the heads
         except Corrupt as error:
             self._pack_is_damaged(where, str(error))
             return

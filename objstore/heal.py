@@ -7,6 +7,7 @@ that does not hash to its id. A repair that was interrupted is simply run again.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,20 +17,20 @@ from typing import BinaryIO, Final, TypeAlias
 from objstore import layout, trash
 from objstore.chunker import cut
 from objstore.errors import NotFound, ReadOnly, RemoteError, StoreError
-from objstore.frame import decode
 from objstore.fsck import HEAL, Damage, Inspection, Level, Problem, Progress, Report, Walk, is_as_named
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Objects
-from objstore.pack import Footer, PackWriter
+from objstore.pack import Footer, PackWriter, read_footer
 from objstore.publish import Transaction, move_into_place, temporary
-from objstore.records import ChunkList, Commit
+from objstore.records import Commit
 from objstore.remotes import Source
 from objstore.remotes.folder import FolderRemote
 from objstore.salvage import Piece, heads_of_table, pieces
 from objstore.scrub import open_regular
 from objstore.sync import fetch, pull
+from objstore.sync.cache import Cache
 from objstore.sync.stage import publish_heads
 
 Origin: TypeAlias = "Source | Path"  # a remote; or a user's own file, or a folder of them
@@ -39,6 +40,7 @@ SEEK: Final = (
 )
 
 _ROUNDS: Final = 8  # in which sources are asked: one may have what another one's tree names
+_TRASH: Final = "trash"  # what the trash is called among the sources
 _ASIDE: Final = "damaged"  # the folder in trash/<epoch>/: what lies there is read by nobody
 _WINDOW: Final = 8 * layout.MIB  # bytes of a user's file that are cut at a time
 
@@ -47,8 +49,9 @@ _WINDOW: Final = 8 * layout.MIB  # bytes of a user's file that are cut at a time
 class Healed:
     """What was done, and what a check found afterwards.
 
-    aside: files moved to the trash, by the names they had; saved: objects read out of damaged packs; fetched: how many
-    objects came from which source; heads: those that are heads again; failed: sources that could not be used, and why.
+    aside: files moved to the trash, by the names they had; saved: objects read out of damaged files; fetched: how many
+    objects came from which source; heads: those that are heads again; dropped: objects that no head reaches and nothing
+    has a sound copy of; failed: sources that could not be used, and why.
     """
 
     report: Report
@@ -56,6 +59,7 @@ class Healed:
     saved: int
     fetched: Mapping[str, int]
     heads: tuple[Head, ...]
+    dropped: tuple[str, ...]
     failed: Mapping[str, str]
 
 
@@ -97,6 +101,9 @@ class _Heal:
         self._progress = progress or _nowhere
         self._damage = Damage()
         self._gone: set[str] = set()  # damaged packs whose sound objects lie elsewhere by now
+        self._placed: set[str] = set()
+        self._pool: Path | None = None  # a folder in tmp/, laid out like a store
+        self._pooled: list[str] = []  # the damaged packs of which something is in it
         self._aside: list[str] = []
         self._saved = 0
         self._fetched: dict[str, int] = {}
@@ -112,6 +119,8 @@ class _Heal:
         gone = self._save_packs()
         self._fetch([(Kind.COMMIT, commit_id) for commit_id in known], gone)
         doubtful = self._restore_heads()
+        self._empty_pool()
+        self.objects.refresh()
         after = Inspection(
             self._root,
             Level.CONTENT,
@@ -120,12 +129,13 @@ class _Heal:
             progress=self._progress,
         )
         report = after.run()
-        problems = [*report.problems, *doubtful, *self._unreached(gone, report)]
+        problems = [*report.problems, *doubtful]
         told = tuple(replace(p, advice=SEEK) if p.advice == HEAL else p for p in problems)
         heads = tuple(head for commit_id, head in self._live().items() if commit_id not in known)
         fetched = {name: count for name, count in self._fetched.items() if count}
         report = replace(report, problems=told)
-        return Healed(report, tuple(self._aside), self._saved, fetched, heads, self._failed)
+        dropped = self._dropped(gone, report)
+        return Healed(report, tuple(self._aside), self._saved, fetched, heads, dropped, self._failed)
 
     def _live(self) -> dict[ObjectId, Head]:
         return {head.id: head for heads in Heads(self._root).live().values() for head in heads}
@@ -134,7 +144,10 @@ class _Heal:
 
     def _save_packs(self) -> list[Node]:
         """Save what damaged packs still hold; returns the objects that were in them and are not here any more."""
-        for number, where in enumerate(sorted(self._damage.packs), 1):
+        # First what is no file: over a folder none can be renamed.
+        for number, where in enumerate(
+            sorted(self._damage.packs, key=lambda w: ((self._root / w).is_file(), w)), 1
+        ):
             self._save_pack(where)
             self._progress("damaged packs", number, len(self._damage.packs))
         self.objects.refresh()
@@ -144,41 +157,50 @@ class _Heal:
     def _save_pack(self, where: str) -> None:
         pack_id = layout.parse_pack_name(Path(where).name)
         assert pack_id is not None
+        if pack_id in self._placed:
+            return  # it was found under another name, and has taken its place
         try:
             fd = open_regular(self._root / where)
-        except FileNotFoundError:
-            return
-        except StoreError:
-            self._set_aside(where)  # a folder, say
+        except (FileNotFoundError, StoreError):
+            self._set_aside(where)  # a folder, say, or a link to nothing
             return
         try:
             replaced = self._save_sound(fd, pack_id)
         finally:
             os.close(fd)
-        if not replaced:
+        if not replaced and where not in self._pooled:
             self._set_aside(where)
         self._gone.add(pack_id)
 
     def _save_sound(self, fd: int, pack_id: str) -> bool:
-        """Write what is sound and nowhere else into new packs; whether the first of them is this very pack again."""
+        """Write what is sound and nowhere else into a new pack; whether that is this very pack again."""
         footer = self._footer(pack_id)
-        lists: list[Piece] = []
-        writer = PackWriter(temporary(self._root))
+        writer, pool = PackWriter(temporary(self._root)), PackWriter(temporary(self._root))
+        fresh = 0
         try:
-            fresh = 0
             for piece in pieces(fd, footer):
-                if piece.is_list and not (footer and self._is_true(pack_id, piece)):
-                    lists.append(piece)
-                else:
+                if not piece.proved:
+                    pool.add(piece.header, piece.stored, piece.inside)
+                elif not piece.is_list or self._is_true(pack_id, piece):
                     writer.add(piece.header, piece.stored, piece.inside)
                     fresh += self._fresh(piece, pack_id)
-            replaced = fresh > 0 and self._place(writer, pack_id)
+            self._add_to_pool(pool, layout.pack_path(pack_id))
+            return fresh > 0 and self._place(writer, pack_id)
         finally:
+            self._saved += fresh
             writer.discard()
-        self._saved += fresh
-        if footer is None:
-            self._save_lists(lists)
-        return replaced
+            pool.discard()
+
+    def _add_to_pool(self, writer: PackWriter, where: str) -> None:
+        """Keep what nothing proves beside the store: who looks for such an object by its id finds it there."""
+        if writer.empty:
+            return
+        self._pool = self._pool or temporary(self._root)
+        pack_id, _ = writer.finish()
+        target = self._pool / layout.pack_path(pack_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        writer.path.rename(target)
+        self._pooled.append(where)
 
     def _footer(self, pack_id: str) -> Footer | None:
         """The footer that a pack should have: its own, else as a table or an earlier look at a remote has it."""
@@ -211,39 +233,6 @@ class _Heal:
             for object_id, _ in piece.inside
         )
 
-    def _save_lists(self, lists: list[Piece]) -> None:
-        """Save chunk lists that no footer pins: those that make up their blobs, or whose blobs are missing."""
-        writer = PackWriter(temporary(self._root))
-        try:
-            for piece in lists:
-                object_id, size = piece.inside[0]
-                wanted = (Kind.BLOB, object_id) in self._damage.lost
-                if not self.objects.has(object_id) and (wanted or self._makes_up(piece)):
-                    writer.add(piece.header, piece.stored, [(object_id, size)])
-                    self._saved += 1
-            if not writer.empty:
-                self._place(writer, "")
-        finally:
-            writer.discard()
-
-    def _makes_up(self, piece: Piece) -> bool:
-        """Whether the chunks of a list are all here, and its blob."""
-        whole = Hasher(threads=2)
-        try:
-            for chunk_id, _ in self._chunks(ChunkList.decode(decode(piece.header, bytes(piece.stored)))):
-                whole.update(self.objects.read(chunk_id, limit=layout.CHUNK_MAX))
-        except StoreError:
-            return False
-        return whole.id() == piece.inside[0][0]
-
-    def _chunks(self, top: ChunkList) -> Iterator[tuple[ObjectId, int]]:
-        for item, size in top.items:
-            if top.level == 0:
-                yield item, size
-            else:
-                page = self.objects.read(item, Kind.CHUNKS, limit=layout.RECORD_MAX)
-                yield from ChunkList.decode(page).items
-
     def _place(self, writer: PackWriter, old: str) -> bool:
         """Publish a pack of what was in pack `old`; whether it turns out to be that very pack, and takes its place."""
         pack_id, footer = writer.finish()
@@ -251,8 +240,22 @@ class _Heal:
         if pack_id == old:
             self._link_aside(where)
         move_into_place(self._root, writer.path, where)
+        self._placed.add(pack_id)
         self.objects.add(pack_id, footer)
         return pack_id == old
+
+    def _empty_pool(self) -> None:
+        """Set aside the packs whose objects were kept beside the store until it was known which of them are missing."""
+        for where in self._pooled:
+            fd = open_regular(self._root / where)
+            try:
+                read_footer(fd, Path(where).stem)  # else the right one has come in meanwhile
+            except StoreError:
+                self._set_aside(where)
+            finally:
+                os.close(fd)
+        if self._pool is not None:
+            shutil.rmtree(self._pool, ignore_errors=True)
 
     # --- into the trash ----------------------------------------------------------------------------------------------
 
@@ -305,20 +308,47 @@ class _Heal:
 
     def _ask_all(self, nodes: list[Node]) -> bool:
         """Ask each source for what those before it had not; whether any of it came."""
-        missing = nodes
-        for source in (*self._own(), *self._sources):
-            if not missing:
-                break
-            self._ask(source, missing)
-            missing = self._missing(missing)
+        self._save_commits(nodes)
+        missing = self._missing(nodes)
+        for own in self._own():
+            missing = missing and self._missing(self._ask_own(own, missing))
+        for source in self._sources:
+            if missing:
+                self._ask(source, missing)
+                missing = self._missing(missing)
         return len(missing) < len(nodes)
 
-    def _own(self) -> Iterator[Origin]:
-        """The store's trash: each of its folders is laid out like a store."""
+    def _save_commits(self, nodes: list[Node]) -> None:
+        """Store missing commits out of head files and tables, which hold them whole."""
+        wanted = {object_id for kind, object_id in nodes if kind is Kind.COMMIT}
+        heads = [head for several in Heads(self._root).live().values() for head in several] if wanted else []
+        with Transaction(self._root, self.objects) as transaction:
+            for head in heads:
+                if head.id in wanted:
+                    transaction.put(Kind.COMMIT, head.raw)
+                    self._saved += 1
+
+    def _own(self) -> Iterator[FolderRemote]:
+        """What damaged packs gave unproved, then the trash: each of its folders is laid out like a store."""
+        if self._pool is not None:
+            yield FolderRemote(self._pool)
         for epoch in reversed(trash.epochs(self._root)):
             folder = self._root / layout.TRASH / str(epoch)
             if (folder / layout.PACKS).is_dir():
                 yield FolderRemote(folder)
+
+    def _ask_own(self, source: FolderRemote, nodes: list[Node]) -> list[Node]:
+        try:
+            count = fetch(self._root, self.objects, source, nodes).objects
+        except StoreError:
+            return nodes  # it was emptied meanwhile
+        finally:
+            shutil.rmtree(Cache(self._root, source.url).folder, ignore_errors=True)
+        if source.root == self._pool:
+            self._saved += count
+        elif count:
+            self._fetched[_TRASH] = self._fetched.get(_TRASH, 0) + count
+        return nodes
 
     def _ask(self, source: Origin, nodes: list[Node]) -> None:
         name = source_name(source)
@@ -337,12 +367,11 @@ class _Heal:
     def _bytes(self, done: int, total: int) -> None:
         self._progress("bytes fetched", done, total)
 
-    def _unreached(self, gone: list[Node], report: Report) -> list[Problem]:
-        """What damaged packs held, no source has, and the check does not tell, since no head reaches it."""
+    def _dropped(self, gone: list[Node], report: Report) -> tuple[str, ...]:
+        """What damaged packs held and nothing has a sound copy of, where no head reaches it: nobody misses it."""
         told = {problem.where for problem in report.problems}
-        what = "was in a damaged pack, and no sound copy was found; no head reaches it"
-        places = [f"{kind.name.lower()} {object_id}" for kind, object_id in self._missing(gone)]
-        return [Problem(where, what, (), SEEK) for where in places if where not in told]
+        names = {f"{kind.name.lower()} {object_id}" for kind, object_id in self._missing(gone)}
+        return tuple(sorted(names - told))
 
     # --- heads -------------------------------------------------------------------------------------------------------
 
@@ -370,11 +399,12 @@ class _Heal:
         for where in sorted(self._damage.heads):
             if parsed := layout.parse_head_name(Path(where).name):
                 names.append((parsed[0], ObjectId.parse(parsed[1])))
-                continue
-            with suppress(OSError):
+            elif (self._root / where).is_file():
                 read, named = heads_of_table((self._root / where).read_bytes(), where)
                 heads += read
                 names += named
+            if not (self._root / where).is_file():
+                self._set_aside(where)  # a folder, say, over which no file can be renamed
         return heads, names
 
     def _candidates(self, more: list[Head]) -> list[Head]:

@@ -41,15 +41,21 @@ Rows = dict[
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A frame that can be written as it is: its objects hash right. Of a list that is still to be proved."""
+    """A frame that can be written as it is, with the ids of its objects, to which they hash.
+
+    proved: an id that was written down says so. Else the ids are only what the bytes hash to, which may be damaged
+    and still look well, as a record with another digit does; or it is a chunk list. Such a piece is of use to whoever
+    looks for that id, and to nobody else.
+    """
 
     header: FrameHeader
     stored: bytes | memoryview
     inside: list[tuple[ObjectId, int]]
+    proved: bool = True
 
     @property
     def is_list(self) -> bool:
-        """Whether it is a chunk list: its chunks may be missing, or not make up the blob."""
+        """Whether it is a chunk list."""
         return self.header.encoding is Encoding.LIST
 
 
@@ -84,10 +90,10 @@ def _by_footer(fd: int, footer: Footer) -> Iterator[Piece]:
             yield from _encoded(frame.header.kind, [(entry.id, content) for entry, content in parts])
 
 
-def _encoded(kind: Kind, group: list[tuple[ObjectId, bytes]]) -> Iterator[Piece]:
+def _encoded(kind: Kind, group: list[tuple[ObjectId, bytes]], *, proved: bool = True) -> Iterator[Piece]:
     for object_id, content in group:
         for header, stored, inside in encode_group(kind, [(object_id, content)]):
-            yield Piece(header, stored, inside)
+            yield Piece(header, stored, inside, proved)
 
 
 # --- without one -----------------------------------------------------------------------------------------------------
@@ -111,13 +117,14 @@ def _open(header: FrameHeader, stored: bytes, rows: list[tuple[ObjectId, int, in
     raw = decode(header, stored)
     if header.encoding is Encoding.LIST:
         if ChunkList.decode(raw).size == header.raw_size:
-            yield from (Piece(header, stored, [(object_id, size)]) for object_id, _, size in rows)
+            yield from (Piece(header, stored, [(object_id, size)], False) for object_id, _, size in rows[:1])
         return
-    group = _guessed(header.kind, raw, rows) or _split(header.kind, raw)
-    if sum(len(content) for _, content in group) == len(raw):
+    if (group := _guessed(header.kind, raw, rows)) and sum(len(content) for _, content in group) == len(raw):
         yield Piece(header, stored, [(object_id, len(content)) for object_id, content in group])
-    else:
+    elif group:
         yield from _encoded(header.kind, group)
+    else:
+        yield from _encoded(header.kind, _split(header.kind, raw), proved=False)
 
 
 def _guessed(kind: Kind, raw: bytes, rows: list[tuple[ObjectId, int, int]]) -> list[tuple[ObjectId, bytes]]:

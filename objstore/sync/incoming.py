@@ -67,25 +67,6 @@ def clone(
     return _pull(root, objects, heads, shown, None, progress)
 
 
-def pull(
-    root: Path,
-    objects: Objects,
-    heads: Heads,
-    remote: Source,
-    *,
-    keys: Collection[str] | None = None,
-    progress: Progress | None = None,
-) -> PullResult:
-    """Bring the remote's living heads (all, or of `keys`) into the store at `root`, with everything they reach.
-
-    keys that the remote does not have are passed over; progress(bytes fetched, bytes to fetch as known so far). Raises
-    RemoteError when the remote fails: what was checked by then stays, without a head, and is not fetched again.
-    Raises Corrupt when something needed is damaged or missing there: heads that do not need it are pulled all the
-    same, nothing that is wrong is, and the error names both.
-    """
-    return _pull(root, objects, heads, look(root, remote), keys, progress)
-
-
 def fetch(
     root: Path, objects: Objects, remote: Source, nodes: Collection[Node], *, progress: Progress | None = None
 ) -> PullResult:
@@ -106,6 +87,25 @@ def fetch(
         stage.remove()
     damaged = {**shown.damaged, **work.library.damaged}
     return PullResult((), work.objects, work.bytes, packs, (), tuple(sorted(damaged.items())))
+
+
+def pull(
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    remote: Source,
+    *,
+    keys: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> PullResult:
+    """Bring the remote's living heads (all, or of `keys`) into the store at `root`, with everything they reach.
+
+    keys that the remote does not have are passed over; progress(bytes fetched, bytes to fetch as known so far). Raises
+    RemoteError when the remote fails: what was checked by then stays, without a head, and is not fetched again.
+    Raises Corrupt when something needed is damaged or missing there: heads that do not need it are pulled all the
+    same, nothing that is wrong is, and the error names both.
+    """
+    return _pull(root, objects, heads, look(root, remote), keys, progress)
 
 
 def _pull(
@@ -268,6 +268,8 @@ class _Fetch:
         if node[0] is not Kind.COMMIT:
             return needs(source, node)
         commit = Commit.decode(source.read(node[1], Kind.COMMIT, limit=layout.RECORD_MAX))
+        if commit.deleted:
+            return []
         # History that was cut off may be absent everywhere; what is left of it there still comes along.
         parents = [
             p for p in commit.parents if not commit.cut or self._has(p) or self.library.find(p) is not None

@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
     "clone": Listed("Share", "remotes", "Copy a store into a new place."),
-    "fsck": Listed("Care", "store", "Check every byte of the store."),
+    "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),
