@@ -339,7 +339,7 @@ class _Heal:
 
     def _ask_own(self, source: FolderRemote, nodes: list[Node]) -> list[Node]:
         try:
-            count = fetch(self._root, self.objects, source, nodes).objects
+            count = fetch(self._root, self.objects, source, nodes, exact=True).objects
         except StoreError:
             return nodes  # it was emptied meanwhile
         finally:

@@ -68,16 +68,22 @@ def clone(
 
 
 def fetch(
-    root: Path, objects: Objects, remote: Source, nodes: Collection[Node], *, progress: Progress | None = None
+    root: Path,
+    objects: Objects,
+    remote: Source,
+    nodes: Collection[Node],
+    *,
+    exact: bool = False,
+    progress: Progress | None = None,
 ) -> PullResult:
     """Bring objects into the store at `root`, with everything they reach, from whatever packs the remote has.
 
-    No head is touched, and what the remote lacks is passed over: ask the store again what is there. Raises RemoteError
-    as `pull`, Corrupt when a table there that would tell which packs it has cannot be read.
+    exact: no frame that nothing asks for comes along, though it would cost no further request. No head is touched, and
+    what the remote lacks is passed over: ask the store again what is there. Raises RemoteError as `pull`.
     """
     shown = look(root, remote)
     stage = Stage(root)
-    work = _Fetch(objects, stage, shown, greedy=False, progress=progress)
+    work = _Fetch(objects, stage, shown, greedy=False, exact=exact, progress=progress)
     try:
         try:
             work.run_from(list(nodes))
@@ -191,12 +197,20 @@ class _Fetch:
     """
 
     def __init__(
-        self, objects: Objects, stage: Stage, shown: Shown, *, greedy: bool, progress: Progress | None
+        self,
+        objects: Objects,
+        stage: Stage,
+        shown: Shown,
+        *,
+        greedy: bool,
+        exact: bool = False,
+        progress: Progress | None,
     ) -> None:
         self._objects = objects
         self._stage = stage
         self._shown = shown
         self._greedy = greedy
+        self._exact = exact
         self._progress = progress
         self.library = Library(shown, objects.packs().keys())
         self._seen: set[ObjectId] = set()
@@ -313,6 +327,8 @@ class _Fetch:
 
     def _choose(self, pack_id: str, wanted: set[int]) -> list[int]:
         """The frames to fetch from a pack: the wanted ones, or all that hold something new where those are many."""
+        if self._exact:
+            return sorted(wanted)
         frames = self.library.footers[pack_id].frames
         new = [n for n in range(len(frames)) if n in wanted or self._is_new((pack_id, n))]
         whole = sum(frame.size for frame in frames)

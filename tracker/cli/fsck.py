@@ -225,6 +225,7 @@ def _healed_record(
                 dict(zip(("kind", "project", "name"), h.commit.path, strict=False)) for h in healed.heads
             ],
             "aside": list(healed.aside),
+            "dropped": list(healed.dropped),
             "failed": dict(failed),
         },
     }
@@ -250,6 +251,8 @@ def _print_healed(screen: render.Screen, healed: Healed) -> None:
         screen.line(f"fetched  {plural(count, 'object')} from {escape(name)}")
     for head in healed.heads:
         screen.line(f"restored {escape(' / '.join(head.commit.path))}")
+    if healed.dropped:
+        screen.line(f"dropped  {plural(len(healed.dropped), 'damaged object')} that nothing refers to")
     if healed.aside:
         screen.line(
             f"aside    {plural(len(healed.aside), 'damaged file')}, kept in trash/ until gc empties it"
