@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -103,13 +103,14 @@ class Damage:
     """What is to be repaired; paths are relative to the store.
 
     packs: files that are no sound pack, and why; heads: head files and tables that are not what their names say; lost:
-    objects that heads reach and of which no sound copy is here, and why; faulty: damaged frames as (pack id, frame),
-    and single objects that lie as (pack id, frame, object id).
+    objects that heads reach and of which no sound copy is here, and why; unreadable: packs without a sound footer;
+    faulty: damaged frames as (pack id, frame), and single objects that lie as (pack id, frame, object id).
     """
 
     packs: dict[str, str] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     lost: dict[Node, str] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
     faulty: set[tuple[str, int] | tuple[str, int, ObjectId]] = field(default_factory=set)
     suspects: dict[ObjectId, tuple[Kind, str]] = field(
         default_factory=dict
@@ -118,12 +119,15 @@ class Damage:
     def has(self, place: Location) -> bool:
         """Whether this copy is damaged."""
         frame = (place.pack_id, place.entry.frame)
-        return frame in self.faulty or (*frame, place.entry.id) in self.faulty
+        lone = (*frame, place.entry.id)
+        return place.pack_id in self.unreadable or frame in self.faulty or lone in self.faulty
 
     def sound(self, objects: Objects, object_id: ObjectId) -> list[Location]:
         """The copies of an object that are not known to be damaged."""
         places = objects.locate(object_id)
-        return places if object_id not in self.suspects else [p for p in places if not self.has(p)]
+        if object_id not in self.suspects and not self.unreadable:
+            return places
+        return [place for place in places if not self.has(place)]
 
 
 class Inspection:
@@ -141,7 +145,8 @@ class Inspection:
         trusted: frozenset[str] = frozenset(),
         progress: Progress | None = None,
     ) -> None:
-        self.objects = objects or Objects(root)
+        # What a cache remembers is what is to be checked.
+        self.objects = objects or Objects(root, keep=False, trust=False)
         self.heads = Heads(root)
         self.damage = Damage()
         self.sound: set[str] = set()
@@ -163,12 +168,11 @@ class Inspection:
         self._check_packs()
         if self._level is Level.CONTENT:
             self._check_lists()
-        self._check_journals(live)
+        self._check_journals()
         self._check_names()
         if self._level._follows_heads or self._problems:
-            self._follow([head for heads in live.values() for head in heads])
-        heads = sum(map(len, live.values()))
-        return Report(self._packs, len(self._ids), self._size, heads, tuple(self._problems))
+            self._follow(live)
+        return Report(self._packs, len(self._ids), self._size, len(live), tuple(self._problems))
 
     # --- packs -------------------------------------------------------------------------------------------------------
 
@@ -249,6 +253,7 @@ class Inspection:
 
     def _pack_is_damaged(self, where: str, what: str) -> None:
         self.damage.packs[where] = what
+        self.damage.unreadable.add(Path(where).stem)
         self._note(where, what, HEAL)
 
     def _take_faults(self, pack_id: str, faults: list[Fault]) -> None:
@@ -300,22 +305,28 @@ class Inspection:
 
     # --- heads and journals ------------------------------------------------------------------------------------------
 
-    def _check_heads(self) -> dict[str, list[Head]]:
-        live = self.heads.live()
-        for where, what in sorted(self.heads.damaged.items()):
+    def _check_heads(self) -> list[Head]:
+        """The living heads. Dead ones, and tables that another covers, are checked like them."""
+        live = [head for heads in self.heads.live().values() for head in heads]
+        damaged = dict(self.heads.damaged)
+        self.heads.tables()
+        every = (head for heads in self.heads.all().values() for head in heads)
+        self.heads.tables()
+        # By copies, so that the commits of a hundred thousand heads are not kept.
+        damaged |= {head.where: what for head in every if (what := _unreadable(head))} | self.heads.damaged
+        for where, what in sorted(damaged.items()):
             if is_as_named(self._root / where):
                 self._note(where, what, UPDATE)
             else:
                 self.damage.heads[where] = what
                 self._note(where, what, HEAL)
-        return live
+        return [head for head in live if head.where not in damaged or not _unreadable(head)]
 
-    def _check_journals(self, live: dict[str, list[Head]]) -> None:
+    def _check_journals(self) -> None:
         for folder in sorted(self._root.glob(f"{layout.LIVE}/*/*/")):
             where = folder.relative_to(self._root).as_posix()
-            covered = max(
-                (h.commit.covers.get(folder.name, 0) for h in live.get(folder.parent.name, ())), default=0
-            )
+            heads = self.heads.of(folder.parent.name)
+            covered = max((head.commit.covers.get(folder.name, 0) for head in heads), default=0)
             try:
                 what = unread_events(folder, covered)
             except OSError as error:
@@ -514,6 +525,15 @@ def _has_place(parts: tuple[str, ...]) -> bool:
         return len(parts) == 3 and layout.parse_head_name(name) is not None
     pack_id = layout.parse_pack_name(name)
     return len(parts) == 3 and pack_id is not None and parts[1] == pack_id[:2]
+
+
+def _unreadable(head: Head) -> str:
+    """Why the commit of a head cannot be read; "" when it can. Leaves nothing parsed behind."""
+    try:
+        replace(head).commit  # noqa: B018  reading it is the check
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def is_as_named(path: Path) -> bool:

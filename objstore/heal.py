@@ -94,7 +94,7 @@ def source_name(source: Origin) -> str:
 
 class _Heal:
     def __init__(self, root: Path, sources: Sequence[Origin], unite: bool, progress: Progress | None) -> None:
-        self.objects = Objects(root)
+        self.objects = Objects(root, keep=False, trust=False)
         self._root = root
         self._sources = sources
         self._unite = unite

@@ -15,13 +15,14 @@ from objstore.heads import Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
 from objstore.publish import Transaction, fsync_folder, publish_bytes
-from objstore.records import check_format, format_bytes
+from objstore.records import check_format, format_bytes, may_remove
 
 if TYPE_CHECKING:
     from objstore.fsck import Progress as Inspected
     from objstore.fsck import Report
     from objstore.heal import Healed, Origin
     from objstore.remotes import Source, Target
+    from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
 
 
@@ -31,7 +32,7 @@ class Store:
     def __init__(self, root: Path, *, read_only: bool) -> None:
         self.root = root
         self.read_only = read_only
-        self.objects = Objects(root)
+        self.objects = Objects(root, keep=not read_only)
         self.heads = Heads(root)
 
     @classmethod
@@ -137,6 +138,17 @@ class Store:
         from objstore.heal import heal
 
         return heal(self.root, sources, unite=unite, progress=progress)
+
+    def tidy(self, limit: float | None = None) -> Tidied:
+        """Fold heads and merge packs as far as it is due, for `limit` seconds at most; see `objstore.repack`.
+
+        Does nothing in a store that is read-only, or has features for which nothing may be removed. Raises OSError.
+        """
+        from objstore.repack import Tidied, tidy
+
+        if self.read_only or not may_remove((self.root / layout.FORMAT_FILE).read_bytes()):
+            return Tidied()
+        return tidy(self.root, self.objects, self.heads, limit=limit)
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""

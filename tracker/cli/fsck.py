@@ -165,7 +165,9 @@ def _told(workspace: Workspace, report: Report) -> list[dict[str, Any]]:
     touched = {path for problem in report.problems for path in problem.touches}
     workspace.store.objects.refresh()
     things = workspace.things()
-    paths = {key: heads[0].commit.path for key, heads in workspace.store.heads.live().items()}
+    heads = workspace.store.heads
+    live = heads.sound(head for few in heads.live().values() for head in few)
+    paths = {head.key: head.commit.path for head in live}
     refs = {path: dict[str, str]() for path in touched}
     for key, thing in things.items():
         if paths.get(key) in refs:
