@@ -65,6 +65,13 @@ COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every 
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it
 
+BUNDLE_PARTS_MAX: Final = 9_999  # files that one bundle may be split into
+BUNDLE_PART_MIN: Final = 64 * KIB  # bytes of a part: a medium that holds less is none
+BUNDLE_INFO_MAX: Final = 1 * MIB  # bytes of the record in a bundle's index
+BUNDLE_FILES_MAX: Final = 1 << 17  # packs and tables in one bundle: 8 TiB of full packs
+BUNDLE_ROWS_MAX: Final = 1 << 20  # objects that a bundle rests on, and heads that it takes for known
+BUNDLE_NAMED_MAX: Final = 1000  # prerequisites that are named one by one
+
 LABEL_MAX: Final = 100  # bytes of a path component; longer ones are cut
 LABEL_CUT: Final = 60
 

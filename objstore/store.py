@@ -18,6 +18,7 @@ from objstore.publish import Transaction, fsync_folder, publish_bytes
 from objstore.records import check_format, format_bytes
 
 if TYPE_CHECKING:
+    from objstore.bundle import Bundle, Made, Received
     from objstore.fsck import Report
     from objstore.remotes import Source, Target
     from objstore.sync import Progress, PullResult, PushResult
@@ -120,6 +121,38 @@ class Store:
         from objstore.sync import clone
 
         return clone(self.root, self.objects, self.heads, remote, progress=progress)
+
+    def bundle(
+        self,
+        out: Path,
+        keys: Collection[str] | None = None,
+        since: Source | None = None,
+        *,
+        split: int | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Made | None:
+        """Write living heads (all, or of `keys`) into one file, with all they reach; see `objstore.bundle.create`."""
+        from objstore.bundle import create
+
+        return create(
+            self.root,
+            self.objects,
+            self.heads,
+            out,
+            keys=keys,
+            since=since,
+            split=split,
+            force=force,
+            progress=progress,
+        )
+
+    def unbundle(self, bundle: Bundle, progress: Progress | None = None) -> Received:
+        """Take everything in that a bundle holds, or nothing; see `objstore.bundle.unbundle`."""
+        self._check_writable()
+        from objstore.bundle import unbundle
+
+        return unbundle(self.root, self.objects, self.heads, bundle, progress)
 
     def fsck(self) -> Report:
         """Check everything; see `objstore.fsck`."""

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
     "clone": Listed("Share", "remotes", "Copy a store into a new place."),
+    "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
     "fsck": Listed("Care", "store", "Check every byte of the store."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
