@@ -221,7 +221,7 @@ class Index:
     @classmethod
     def decode(cls, data: bytes, lead: Lead) -> Index:
         """Parse and check the index of the bundle that `lead` begins. Raises Corrupt or Unsupported."""
-        if hash_bytes(data) != lead.bundle or len(data) != lead.index:
+        if not _INDEX.size <= len(data) == lead.index or hash_bytes(data) != lead.bundle:
             raise Corrupt("its index is damaged")
         magic, version, zero, n_info, n_entries, n_needs, n_known = _INDEX.unpack_from(data)
         if magic != _INDEX_MAGIC or zero != _ZERO:

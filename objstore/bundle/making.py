@@ -6,7 +6,7 @@ With `since`, what another bundle or a remote holds is left out, and named: the 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -76,6 +76,7 @@ def create(
     todo = [head for head in mine if not there.has(head)]
     if not todo:
         return None
+    _refuse_many(todo)
     with PartsWriter(out, split, force=force) as writer:
         target = _Target(writer)
         done = export(root, objects, todo, there.shown, there.held, target, progress=progress)
@@ -93,6 +94,14 @@ def create(
     size = sum(path.stat().st_size for path in paths)
     counts = (tuple(todo), done.objects, done.packs, size, len(needs))
     return Made(tuple(paths), hash_bytes(index).hex(), *counts, named, damaged)
+
+
+def _refuse_many(todo: Sequence[Head]) -> None:
+    size = sum(len(head.raw) for head in todo)
+    if len(todo) > layout.BUNDLE_HEADS_COUNT_MAX or size > layout.BUNDLE_HEADS_MAX:
+        raise StoreError(
+            f"{len(todo)} heads of {size} bytes are more than one bundle holds: make several, with --tasks or --since"
+        )
 
 
 class _There:

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 from objstore import layout
-from objstore.bundle.form import Index, Sort
+from objstore.bundle.form import Entry, Index, Sort
 from objstore.bundle.parts import Parts
 from objstore.errors import Corrupt, NotFound, RemoteError, StoreError
-from objstore.heads import Head
+from objstore.heads import Head, table_sizes
 from objstore.pack import parse_trailer, trailer_size
-from objstore.remotes import Listed, check_prefix, check_range
+from objstore.remotes import Listed, check_name, check_prefix, check_range
 from objstore.sync import Progress
 from objstore.sync.shown import Shown, look
 
@@ -53,6 +53,7 @@ class Bundle:
     @cached_property
     def shown(self) -> Shown:
         """Its heads and packs, as a remote's. Raises Corrupt unless its tables claim its packs and nothing else."""
+        self._refuse_many_heads()
         shown = look(None, self)
         for where, what in shown.damaged.items():
             raise Corrupt(f"{self.where}: {where} is damaged: {what}")
@@ -61,6 +62,19 @@ class Bundle:
         if shown.covered or packs.keys() != claimed.keys():
             raise Corrupt(f"{self.where}: its tables do not claim the packs that are in it, and these only")
         return shown
+
+    def _refuse_many_heads(self) -> None:
+        """Raise Corrupt for more heads than a bundle may hold, before any is read."""
+        count, size = 0, 0
+        for entry in self.index.entries:
+            if entry.sort is Sort.TABLE:
+                start = self.parts.read(entry.offset, min(entry.size, layout.KIB))
+                more = table_sizes(start, f"{self.where}: table {entry.id}")
+                count, size = count + more[0], size + more[1]
+        if count != self.index.info.heads or count > layout.BUNDLE_HEADS_COUNT_MAX:
+            raise Corrupt(f"{self.where}: its tables claim {count} heads, and it {self.index.info.heads}")
+        if size > layout.BUNDLE_HEADS_MAX:
+            raise Corrupt(f"{self.where}: its tables claim {size} bytes of heads: over the limit")
 
     def heads(self) -> list[Head]:
         """The heads it holds, by key. Raises Corrupt for one that is not what its id says."""
@@ -95,9 +109,7 @@ class Bundle:
 
     def get(self, name: str, limit: int = layout.TABLE_MAX) -> bytes:
         """See `objstore.remotes.Gets`."""
-        entry = self._entries.get(name)
-        if entry is None:
-            raise NotFound(f"{self.url} has no {name}")
+        entry = self._entry(name)
         if entry.size > limit:
             raise RemoteError(f"{self.url}: {name} has {entry.size} bytes, more than the {limit} expected")
         return self.parts.read(entry.offset, entry.size)
@@ -105,7 +117,11 @@ class Bundle:
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See `objstore.remotes.Ranges`."""
         check_range(offset, length)
-        entry = self._entries.get(name)
+        entry = self._entry(name)
+        return self.parts.read(entry.offset + offset, max(0, min(length, entry.size - offset)))
+
+    def _entry(self, name: str) -> Entry:
+        entry = self._entries.get(check_name(name))
         if entry is None:
             raise NotFound(f"{self.url} has no {name}")
-        return self.parts.read(entry.offset + offset, max(0, min(length, entry.size - offset)))
+        return entry
