@@ -125,7 +125,9 @@ def create(
         what = f"{things_of(done.heads)}: {plural(done.objects, 'object')}, {size(done.bytes)}"
         render.say(f"{names}: {what}")
         if done.needs:
-            render.say(f"it rests on {plural(done.needs, 'object')} that {since} holds: {_named(done.named)}")
+            render.say(
+                f"it rests on {plural(done.needs, 'object')} that {since} holds, of {_named(done.named)}"
+            )
     if running:
         render.say(f"{plural(running, 'task')} still running: make another when done")
 
@@ -216,8 +218,8 @@ def _print_report(screen: render.Screen, report: Report, missing: int | None) ->
     if not report.needs:
         screen.line("it rests on nothing: any store can take it in")
         return
-    since = f", left out since bundle {report.since[:12]}" if report.since else ""
-    screen.line(f"it rests on {plural(report.needs, 'object')}{since}: {escape(_named(report.named))}")
+    first = f", so bundle {report.since[:12]} is taken in first" if report.since else ""
+    screen.line(f"it rests on {plural(report.needs, 'object')} of {escape(_named(report.named))}{first}")
     if report.unproved:
         screen.line(f"{plural(report.unproved, 'large file')} will be checked as a whole with these")
     if missing:
@@ -309,4 +311,4 @@ def _named(named: Sequence[Prerequisite]) -> str:
     shown = [str(each) for each in named[:_NAMED_MOST]]
     if len(named) > _NAMED_MOST:
         shown.append(f"{len(named) - _NAMED_MOST} more")
-    return render.joined(shown) if shown else "of nothing that has a name"
+    return render.joined(shown) if shown else "what it does not name"
