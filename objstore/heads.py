@@ -18,9 +18,9 @@ from typing import BinaryIO, Final
 
 from objstore import layout
 from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
-from objstore.frame import compress, decompress
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.records import Commit, canonical, check_count, parse_canonical
+from objstore.zstd import compress, decompress
 
 _HEAD: Final = struct.Struct("<4sB3sIII")
 _MAGIC: Final = b"OSTB"

@@ -60,10 +60,14 @@ PAGE_MASK: Final = (
     4095  # pages end where a hash is 0 under this mask: 4096 entries on average, whatever came before
 )
 DEPTH_MAX: Final = 64  # of nested trees
+SAVES: Final = 0.95  # of its size: what compresses to less is stored so; reading raw is six times as fast
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it
+PROOFS_MAX: Final = 2 * MIB  # bytes of remembered proofs of chunk lists: 30,000 of them
+INDEX: Final = f"{CACHE}/index"  # where each object is, as sorted segments
+SEGMENT_SUFFIX: Final = ".v1"  # of an index segment: one with another was written by another version
 
 BUNDLE_PARTS_MAX: Final = 9_999  # files that one bundle may be split into
 BUNDLE_PART_MIN: Final = 64 * KIB  # bytes of a part: a medium that holds less is none

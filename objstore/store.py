@@ -30,7 +30,7 @@ class Store:
     def __init__(self, root: Path, *, read_only: bool) -> None:
         self.root = root
         self.read_only = read_only
-        self.objects = Objects(root)
+        self.objects = Objects(root, keep=not read_only)
         self.heads = Heads(root)
 
     @classmethod

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from objstore import heads as heads_module
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import compress
 from objstore.heads import Head, Heads, Table, covers, living, uncovered
 from objstore.ids import ObjectId, hash_bytes
 from objstore.records import Commit, canonical
 from objstore.store import Store
+from objstore.zstd import compress
 
 KEY = "0123456789abcdef0123456789abcdef"
 A = Commit(KEY, ("task", "project", "name"), (), 1, 5, ObjectId(bytes(32)), {"w": 1})
