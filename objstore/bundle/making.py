@@ -189,7 +189,7 @@ def _path(objects: Objects, commit_id: ObjectId) -> tuple[str, ...]:
 class _Nothing:
     """A remote that holds nothing."""
 
-    url = "bundle:"
+    url = "a new bundle"
 
     def list(self, prefix: str) -> Iterator[Listed]:
         return iter(())
