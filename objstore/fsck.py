@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -530,7 +530,7 @@ def _has_place(parts: tuple[str, ...]) -> bool:
 def _unreadable(head: Head) -> str:
     """Why the commit of a head cannot be read; "" when it can. Leaves nothing parsed behind."""
     try:
-        replace(head).commit  # noqa: B018  reading it is the check
+        Head(head.key, head.id, head.raw, head.where).commit  # noqa: B018  reading it is the check
     except StoreError as error:
         return str(error)
     return ""

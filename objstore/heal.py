@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from objstore import layout, trash
-from objstore.chunker import cut
+from objstore.chunker import Cutter, Region
+from objstore.containers import regions
 from objstore.errors import NotFound, ReadOnly, RemoteError, StoreError
 from objstore.fsck import HEAL, Damage, Inspection, Level, Problem, Progress, Report, Walk, is_as_named
 from objstore.graph import Node
@@ -491,44 +492,78 @@ class OwnFiles:
         return before - len(self._wanted)
 
     def _take_file(self, transaction: Transaction, path: Path) -> None:
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-        with file:
-            whole = self._take_chunks(transaction, file, path)
+        with _Original(path) as file:
+            tensors = file.regions()
+            whole = self._take_chunks(transaction, file, tensors)
+            if tensors and self._wanted:  # content that was stored from memory was cut without them
+                self._take_chunks(transaction, file, ())
             half = self._objects.has(whole) and not self._objects.complete(whole)
             if whole in self._wanted or half:
-                file.seek(0)
-                transaction.put_stream(lambda count: _read(file, count, path))
+                file.rewind()
+                transaction.put_stream(file, tensors)
                 self._wanted.discard(whole)
 
-    def _take_chunks(self, transaction: Transaction, file: BinaryIO, path: Path) -> ObjectId:
+    def _take_chunks(
+        self, transaction: Transaction, file: _Original, tensors: tuple[Region, ...]
+    ) -> ObjectId:
         """Store the wanted chunks of a file; returns the id of the whole."""
-        whole, window = Hasher(threads=2), b""
-        while more := _read(file, _WINDOW, path):
+        file.rewind()
+        whole, cutter, window, last = Hasher(threads=2), Cutter(tensors), b"", False
+        while not last:
+            more = file.read(_WINDOW)
             whole.update(more)
-            window = self._take_window(transaction, window + more, last=False)
-        self._take_window(transaction, window, last=True)
+            window, last = window + more, not more
+            window = self._take_window(transaction, cutter, window, last=last)
         return whole.id()
 
-    def _take_window(self, transaction: Transaction, window: bytes, *, last: bool) -> bytes:
+    def _take_window(self, transaction: Transaction, cutter: Cutter, window: bytes, *, last: bool) -> bytes:
         """Cut a window and store the wanted chunks; returns what has to be cut again with what follows."""
         end = 0
-        for chunk in cut(memoryview(window), last=last):
-            end += len(chunk)
-            chunk_id = hash_object(Kind.BLOB, chunk)
+        for piece in cutter.cut(memoryview(window), last=last):
+            end += len(piece.data)
+            chunk_id = hash_object(Kind.BLOB, piece.data)
             if chunk_id in self._wanted:
-                transaction.put(Kind.BLOB, bytes(chunk))
+                transaction.put(Kind.BLOB, bytes(piece.data))
                 self._wanted.discard(chunk_id)
         return window[end:]
 
 
-def _read(file: BinaryIO, count: int, path: Path) -> bytes:
-    try:
-        return file.read(count)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+class _Original:
+    """A user's file, whose errors are told from those of the store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._named():
+            self._file = path.open("rb", buffering=0)
+
+    def __enter__(self) -> _Original:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def regions(self) -> tuple[Region, ...]:
+        with self._named():
+            return regions(self._file.fileno(), os.fstat(self._file.fileno()).st_size)
+
+    def rewind(self) -> None:
+        with self._named():
+            self._file.seek(0)
+
+    def read(self, count: int) -> bytes:
+        with self._named():
+            return self._file.read(count) or b""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        with self._named():
+            return self._file.readinto(buffer)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be read: {error.strerror}") from error
 
 
 def _nowhere(what: str, done: int, total: int) -> None:

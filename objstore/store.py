@@ -18,6 +18,7 @@ from objstore.publish import Transaction, fsync_folder, publish_bytes
 from objstore.records import check_format, format_bytes, may_remove
 
 if TYPE_CHECKING:
+    from objstore.bundle import Bundle, Made, Received
     from objstore.fsck import Progress as Inspected
     from objstore.fsck import Report
     from objstore.gc import GcReport, Roots
@@ -124,6 +125,38 @@ class Store:
         from objstore.sync import clone
 
         return clone(self.root, self.objects, self.heads, remote, progress=progress)
+
+    def bundle(
+        self,
+        out: Path,
+        keys: Collection[str] | None = None,
+        since: Source | None = None,
+        *,
+        split: int | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Made | None:
+        """Write living heads (all, or of `keys`) into one file, with all they reach; see `objstore.bundle.create`."""
+        from objstore.bundle import create
+
+        return create(
+            self.root,
+            self.objects,
+            self.heads,
+            out,
+            keys=keys,
+            since=since,
+            split=split,
+            force=force,
+            progress=progress,
+        )
+
+    def unbundle(self, bundle: Bundle, progress: Progress | None = None) -> Received:
+        """Take everything in that a bundle holds, or nothing; see `objstore.bundle.unbundle`."""
+        self._check_writable()
+        from objstore.bundle import unbundle
+
+        return unbundle(self.root, self.objects, self.heads, bundle, progress)
 
     def fsck(self, level: str = "content", progress: Inspected | None = None) -> Report:
         """Check the store; see `objstore.fsck`."""

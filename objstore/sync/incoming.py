@@ -114,6 +114,49 @@ def pull(
     return _pull(root, objects, heads, look(root, remote), keys, progress)
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a `receive` did: as PullResult; or, where nothing was published, what is missing here and there.
+
+    lacking: heads that cannot be complete; missing: objects that nobody has; damaged: files that were wrong.
+    """
+
+    heads: tuple[Head, ...]
+    objects: int
+    bytes: int
+    packs: int
+    lacking: tuple[Head, ...]
+    missing: tuple[ObjectId, ...]
+    damaged: tuple[tuple[str, str], ...]
+
+
+def receive(
+    root: Path, objects: Objects, heads: Heads, shown: Shown, *, progress: Progress | None = None
+) -> Received:
+    """Bring all living heads that are shown into the store at `root`, as `pull` does, but all of it or nothing."""
+    objects.refresh()
+    wanted = new_heads(shown, heads)
+    stage = Stage(root)
+    fetch = _Fetch(objects, stage, shown, greedy=True, progress=progress)
+    try:
+        ready = fetch.run(wanted) if wanted else []
+        damaged = tuple(sorted({**shown.damaged, **fetch.library.damaged}.items()))
+        if damaged or len(ready) < len(wanted):
+            whole = {head.id for head in ready}
+            lacking = tuple(head for head in wanted if head.id not in whole)
+            return Received((), 0, fetch.bytes, 0, lacking, tuple(sorted(fetch.missing)), damaged)
+        packs = stage.publish(objects)
+    finally:
+        stage.remove()
+    publish_heads(root, ready)
+    return Received(tuple(ready), fetch.objects, fetch.bytes, packs, (), (), ())
+
+
+def new_heads(shown: Shown, heads: Heads) -> list[Head]:
+    """The heads that live there and that nothing here covers."""
+    return list(_wanted(shown, heads, None))
+
+
 def _pull(
     root: Path,
     objects: Objects,
