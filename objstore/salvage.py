@@ -15,13 +15,14 @@ from typing import Final
 
 from objstore import layout
 from objstore.errors import StoreError
-from objstore.frame import HEADER_SIZE, MAGIC, Encoding, FrameHeader, decode, decompress
+from objstore.frame import HEADER_SIZE, MAGIC, Encoding, FrameHeader, decode
 from objstore.heads import Head
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.pack import Footer, trailer_size
 from objstore.publish import encode_group
 from objstore.records import ChunkList
 from objstore.scrub import PARSERS, examine, members, read_at
+from objstore.zstd import decompress
 
 _FOOTER_MAGIC: Final = b"OSPF\x01\0\0\0"
 _TRAILER_MAGIC: Final = b"OSPE"
