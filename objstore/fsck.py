@@ -5,7 +5,7 @@ heads for what they reach. Reads only; what is wrong is named, with the heads th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,7 +16,7 @@ from objstore import journal, layout
 from objstore.errors import Corrupt, NotFound, StoreError, Unsupported
 from objstore.frame import Encoding
 from objstore.graph import Node, edges
-from objstore.heads import Head, Heads
+from objstore.heads import Head, Heads, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Location, Objects, pack_files
 from objstore.pack import Footer, read_footer
@@ -306,14 +306,13 @@ class Inspection:
     # --- heads and journals ------------------------------------------------------------------------------------------
 
     def _check_heads(self) -> list[Head]:
-        """The living heads. Dead ones, and tables that another covers, are checked like them."""
+        """The living heads. Dead ones, and tables that another one covers, are checked like them."""
         live = [head for heads in self.heads.live().values() for head in heads]
         damaged = dict(self.heads.damaged)
-        self.heads.tables()
-        every = (head for heads in self.heads.all().values() for head in heads)
-        self.heads.tables()
-        # By copies, so that the commits of a hundred thousand heads are not kept.
-        damaged |= {head.where: what for head in every if (what := _unreadable(head))} | self.heads.damaged
+        tables = self.heads.tables().values()
+        # Made anew from the tables, so that the commits of a hundred thousand heads are not kept.
+        damaged |= {head.where: what for head in self._every(tables) if (what := _unreadable(head))}
+        damaged |= self.heads.damaged
         for where, what in sorted(damaged.items()):
             if is_as_named(self._root / where):
                 self._note(where, what, UPDATE)
@@ -321,6 +320,11 @@ class Inspection:
                 self.damage.heads[where] = what
                 self._note(where, what, HEAL)
         return [head for head in live if head.where not in damaged or not _unreadable(head)]
+
+    def _every(self, tables: Iterable[Table]) -> Iterator[Head]:
+        yield from Heads(self._root).loose()
+        for table in tables:
+            yield from table.heads
 
     def _check_journals(self) -> None:
         for folder in sorted(self._root.glob(f"{layout.LIVE}/*/*/")):
@@ -528,9 +532,9 @@ def _has_place(parts: tuple[str, ...]) -> bool:
 
 
 def _unreadable(head: Head) -> str:
-    """Why the commit of a head cannot be read; "" when it can. Leaves nothing parsed behind."""
+    """Why the commit of a head cannot be read; "" when it can."""
     try:
-        Head(head.key, head.id, head.raw, head.where).commit  # noqa: B018  reading it is the check
+        head.commit  # noqa: B018  reading it is the check
     except StoreError as error:
         return str(error)
     return ""

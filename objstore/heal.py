@@ -9,22 +9,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from objstore import layout, trash
-from objstore.chunker import Cutter, Region
+from objstore.chunker import Region
 from objstore.containers import regions
-from objstore.errors import NotFound, ReadOnly, RemoteError, StoreError
+from objstore.errors import ReadOnly, RemoteError, StoreError
+from objstore.files import put_file
 from objstore.fsck import HEAL, Damage, Inspection, Level, Problem, Progress, Report, Walk, is_as_named
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
-from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
+from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.large import LargeBlob, fill
 from objstore.objects import Objects
 from objstore.pack import Footer, PackWriter, read_footer
-from objstore.publish import Transaction, move_into_place, temporary
+from objstore.publish import Transaction, move_into_place, publish_pack, temporary
 from objstore.records import Commit
 from objstore.remotes import Source
 from objstore.remotes.folder import FolderRemote
@@ -43,7 +45,6 @@ SEEK: Final = (
 _ROUNDS: Final = 8  # in which sources are asked: one may have what another one's tree names
 _TRASH: Final = "trash"  # what the trash is called among the sources
 _ASIDE: Final = "damaged"  # the folder in trash/<epoch>/: what lies there is read by nobody
-_WINDOW: Final = 8 * layout.MIB  # bytes of a user's file that are cut at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class _Heal:
 
     def _footer(self, pack_id: str) -> Footer | None:
         """The footer that a pack should have: its own, else as a table or an earlier look at a remote has it."""
-        with suppress(NotFound):
+        with suppress(StoreError, OSError):
             return self.objects.footer(pack_id)
         for data in self._known_footers(pack_id):
             if hash_bytes(data).hex() == pack_id:
@@ -426,8 +427,8 @@ class _Heal:
         for pack_id in sorted(self.objects.pack_ids()):
             try:
                 footer = self.objects.footer(pack_id)
-            except NotFound:
-                continue  # merged away meanwhile
+            except (StoreError, OSError):
+                continue  # merged away meanwhile, or to be told by the last check
             entries = [e for e in footer.objects if footer.kind(e) is Kind.COMMIT and e.id not in known]
             for entry in sorted(entries, key=lambda e: (e.frame, e.offset)):
                 with suppress(StoreError):
@@ -472,7 +473,10 @@ class _Heal:
 
 
 class OwnFiles:
-    """Takes missing blobs, and chunks of large ones, out of a user's files, which are cut as a transaction would."""
+    """Takes missing blobs, and chunks of large ones, out of a user's files, which are cut as they were when stored.
+
+    To the one who cuts it is a shelf on which everything stands but what is wanted.
+    """
 
     def __init__(self, root: Path, objects: Objects, nodes: Iterable[Node]) -> None:
         self._root = root
@@ -485,83 +489,66 @@ class OwnFiles:
         Raises StoreError for a file that cannot be read, OSError when the store cannot be written.
         """
         before = len(self._wanted)
-        with Transaction(self._root, self._objects) as transaction:
-            for each in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-                if self._wanted:
-                    self._take_file(transaction, each)
+        for each in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            if self._wanted:
+                self._take_file(each)
+                self._wanted = {object_id for object_id in self._wanted if not self._objects.has(object_id)}
         return before - len(self._wanted)
 
-    def _take_file(self, transaction: Transaction, path: Path) -> None:
-        with _Original(path) as file:
-            tensors = file.regions()
-            whole = self._take_chunks(transaction, file, tensors)
-            if tensors and self._wanted:  # content that was stored from memory was cut without them
-                self._take_chunks(transaction, file, ())
-            half = self._objects.has(whole) and not self._objects.complete(whole)
-            if whole in self._wanted or half:
-                file.rewind()
-                transaction.put_stream(file, tensors)
-                self._wanted.discard(whole)
-
-    def _take_chunks(
-        self, transaction: Transaction, file: _Original, tensors: tuple[Region, ...]
-    ) -> ObjectId:
-        """Store the wanted chunks of a file; returns the id of the whole."""
-        file.rewind()
-        whole, cutter, window, last = Hasher(threads=2), Cutter(tensors), b"", False
-        while not last:
-            more = file.read(_WINDOW)
-            whole.update(more)
-            window, last = window + more, not more
-            window = self._take_window(transaction, cutter, window, last=last)
-        return whole.id()
-
-    def _take_window(self, transaction: Transaction, cutter: Cutter, window: bytes, *, last: bool) -> bytes:
-        """Cut a window and store the wanted chunks; returns what has to be cut again with what follows."""
-        end = 0
-        for piece in cutter.cut(memoryview(window), last=last):
-            end += len(piece.data)
-            chunk_id = hash_object(Kind.BLOB, piece.data)
-            if chunk_id in self._wanted:
-                transaction.put(Kind.BLOB, bytes(piece.data))
-                self._wanted.discard(chunk_id)
-        return window[end:]
-
-
-class _Original:
-    """A user's file, whose errors are told from those of the store."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._named():
-            self._file = path.open("rb", buffering=0)
-
-    def __enter__(self) -> _Original:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def regions(self) -> tuple[Region, ...]:
-        with self._named():
-            return regions(self._file.fileno(), os.fstat(self._file.fileno()).st_size)
-
-    def rewind(self) -> None:
-        with self._named():
-            self._file.seek(0)
-
-    def read(self, count: int) -> bytes:
-        with self._named():
-            return self._file.read(count) or b""
-
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        with self._named():
-            return self._file.readinto(buffer)
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _take_file(self, path: Path) -> None:
         try:
-            yield
+            fd = open_regular(path)
+        except (OSError, StoreError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        try:
+            whole = self._take_chunks(_Readable(fd, path), regions(fd, os.fstat(fd).st_size))
+        finally:
+            os.close(fd)
+        half = self._objects.has(whole) and not self._objects.complete(whole)
+        if whole in self._wanted or half:
+            with Transaction(self._root, self._objects) as transaction:
+                put_file(transaction, path, force=True)
+
+    def _take_chunks(self, source: _Readable, numbers: Sequence[Region]) -> ObjectId:
+        """Store the wanted chunks of a large file; returns the id of the whole."""
+        first = memoryview(bytearray(layout.BLOB_MAX + 1))
+        size = fill(source, first)
+        if size <= layout.BLOB_MAX:
+            return hash_object(Kind.BLOB, first[:size])
+        blob = LargeBlob(self)
+        try:
+            whole = blob.ingest(first, source, numbers)
+            blob.finish()
+        finally:
+            blob.discard()
+        return whole
+
+    def has(self, object_id: ObjectId) -> bool:
+        """See `objstore.large.Shelf`."""
+        return object_id not in self._wanted
+
+    def ends_when_failed(self) -> AbstractContextManager[None]:
+        """See `objstore.large.Shelf`: what was written by then hashes right, and stays."""
+        return nullcontext()
+
+    def writer(self) -> PackWriter:
+        """See `objstore.large.Shelf`."""
+        return PackWriter(temporary(self._root))
+
+    def finish(self, writer: PackWriter) -> None:
+        """See `objstore.large.Shelf`."""
+        publish_pack(self._root, self._objects, writer)
+
+
+class _Readable:
+    """A user's file: an error of its disk is none of the store's."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd, self._path = fd, path
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            return os.readv(self._fd, [buffer])
         except OSError as error:
             raise StoreError(f"{self._path} cannot be read: {error.strerror}") from error
 

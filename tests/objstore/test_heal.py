@@ -660,11 +660,19 @@ def merge_until(root: Path, stop: threading.Event) -> None:
     """Take small packs two at a time, write what both hold into a third, and move the two away: again and again."""
     source = random.Random(1)
     while not stop.is_set():
-        objects = Objects(root)
-        small = [p for p in sorted(objects.pack_ids()) if objects.footer(p).frames_size < 1 << 20]
+        objects = Objects(root, keep=False)
+        small = [p for p in sorted(objects.pack_ids()) if is_small(root / layout.pack_path(p))]
         if len(small) > 1:
             move_together(root, objects, source.sample(small, 2))
         objects.close()
+
+
+def is_small(path: Path) -> bool:
+    """Whether it is a pack that is worth merging, and still there."""
+    try:
+        return path.stat().st_size < layout.MIB
+    except FileNotFoundError:
+        return False
 
 
 def move_together(root: Path, objects: Objects, pack_ids: list[str]) -> None:
