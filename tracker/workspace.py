@@ -23,7 +23,7 @@ from tracker.notice import say
 from tracker.package_data import template_dir
 from tracker.reader import Reader, Thing
 from tracker.records import Entry, Ref, State
-from tracker.state import merge
+from tracker.state import deletion, merge, restoration
 
 
 class Workspace:
@@ -169,31 +169,58 @@ class Workspace:
         self, key: str, changes: Mapping[str, Any], *, kind: str = layout.TASK, new: bool = False
     ) -> State:
         """Set keys of a task (None removes one) and commit; returns the new state. Raises TaskNotFound, OSError."""
+        return self._in_turn(key, lambda _: without_surrogates(changes), kind, new)
+
+    def delete(self, key: str) -> State:
+        """Delete a task, model, alias or pin: it is hidden, and what it held may be freed. Raises as `edit`.
+
+        One edit on top of all its living heads. What others change without knowing of it does not bring it back.
+        """
+        thing = self.thing(key)
+        if [head.commit.deleted for head in thing.heads] == [True]:
+            return thing.state
+        return self._in_turn(key, deletion, thing.state.kind)
+
+    def restore(self, key: str) -> State:
+        """Undo the deletions of a thing that are known here. Raises TaskNotFound, NotFound when all of it was freed."""
+        state = self.thing(key).state
+        if state.get("deleted") and not state.keys.keys() - deletion(0).keys():
+            raise NotFound(f"{key} was deleted, and what it held has been freed")
+        return self._in_turn(key, lambda _: restoration(), state.kind)
+
+    def _in_turn(
+        self, key: str, changes: Callable[[int], Mapping[str, Any]], kind: str, new: bool = False
+    ) -> State:
         if os.getpid() != self._pid:
             self._become_a_writer()  # a forked child's edits are not its parent's
         with self._editing:
-            return self._edit(key, without_surrogates(changes), kind, new)
+            return self._edit(key, changes, kind, new)
 
     def _become_a_writer(self) -> None:
         self._pid = os.getpid()
         self._writer = secrets.token_hex(layout.WRITER_SIZE // 2)
         self._edits = 0
+        self._edited: dict[str, int] = {}  # per key the number of this writer's last edit
         # One edit after another: a head that covers this writer's second edit must hold its first.
         self._editing = threading.Lock()
 
-    def _edit(self, key: str, changes: Mapping[str, Any], kind: str, new: bool) -> State:
+    def _edit(self, key: str, changes: Callable[[int], Mapping[str, Any]], kind: str, new: bool) -> State:
         heads = [] if new else self.store.heads.of(key)
+        if reader.united_covers(heads).get(self._writer, 0) < self._edited.get(key, 0):
+            # The store was put back to an earlier state: a second edit that lacks the first must not cover it.
+            self._writer, self._edited = secrets.token_hex(layout.WRITER_SIZE // 2), {}
         before = [self._reader.state(head) for head in heads]
         # The stamp has to beat what a running writer has set, so its journal counts too.
         known = [*before] if new else [*before, self.thing(key).state]
         stamp = max([time.time_ns() // 1000, *(1 + state.stamp for state in known)])
         self._edits += 1
-        entries = {name: Entry(value, stamp, self._writer) for name, value in changes.items()}
+        entries = {name: Entry(value, stamp, self._writer) for name, value in changes(stamp).items()}
         state = merge([*before, State(kind, entries)])
         covers = {**reader.united_covers(heads), self._writer: self._edits}
         path = seal.path_of(merge([*known, state]))
         with self.store.begin() as transaction:
             seal.commit_state(self.store, transaction, key, state, heads, covers, path)
+        self._edited[key] = self._edits
         return state
 
     def attach(self, data: bytes) -> str:

@@ -82,8 +82,8 @@ RECORDS = {
             Segment(
                 "00000000000000aa",
                 1,
-                1,
                 20,
+                STAMP,
                 ({"$ref": f"blob:{'4e' * 32}:90", "series": [["loss", "train", SUMMARY]]},),
                 ({"$ref": f"blob:{'5f' * 32}:50", "lines": 2},),
                 (
@@ -97,7 +97,7 @@ RECORDS = {
                 ),
                 {"of a later version": True},
             ),
-            Segment("00000000000000bb", 1, 1, 2),
+            Segment("00000000000000bb", 1, 2),
         ),
         {"of a later version": {"x": 1}},
     ),
@@ -248,8 +248,8 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
 
 def test_segment_that_reports_nothing_is_empty() -> None:
     """It is not kept: a run that only sets keys has none."""
-    assert Segment("w", 1, 1, 9).empty
-    assert not Segment("w", 1, 1, 9, console=({"$ref": WEIGHTS, "lines": 1},)).empty
+    assert Segment("w", 1, 9).empty
+    assert not Segment("w", 1, 9, console=({"$ref": WEIGHTS, "lines": 1},)).empty
     assert orjson.loads(RECORDS["model"].encode())["segments"] == []
 
 
