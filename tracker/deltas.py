@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 Put = Callable[[bytes], str]  # stores content, returns its "$ref"
 
-_END = ("status", "status_reason", "status_message", "completed")  # the keys that say how a run ended
-
 _CONSOLE_CHUNK = 1 << 20  # bytes of console text in one object
 
 _SHORT_RUN = 2048  # points of a run up to which numpy is not worth its import
@@ -140,38 +138,36 @@ def deltas(folded: Fold, put: Put, before: State | None = None) -> dict[str | No
         tuple(_console(folded, put)),
         tuple(_plots(folded, put)),
     )
-    segments = () if segment.empty else (_segment_of(before, folded.writer, segment),)
+    known = (each for each in (before.segments if before else ()) if each.writer == folded.writer)
+    whole = next((each.extended(segment) for each in known), segment)
     found: dict[str | None, Delta] = {}
     for of, keys in folded.keys.items():
         if of is not None:
             found[of] = Delta(State(layout.MODEL, keys), covers)
-    found[None] = Delta(State(layout.TASK, folded.keys.get(None, {}), segments), covers)
+    found[None] = Delta(State(layout.TASK, folded.keys.get(None, {}), (whole,)), covers)
     return found
-
-
-def _segment_of(state: State | None, writer: str, more: Segment) -> Segment:
-    """What the writer has reported from its first event on: what the state has of it, and then `more`."""
-    known = (segment for segment in (state.segments if state else ()) if segment.writer == writer)
-    return next((segment.extended(more) for segment in known), more)
 
 
 def aborted(state: State, writer: str, reason: str) -> dict[str, Entry]:
     """The status of a task that its owner `writer`, which is gone, left running; nothing where it is not the owner.
 
-    Stamped like the last word that the writer said about its end, which it so beats; whatever the writer says later,
-    because it lives after all, beats it in turn.
+    Each key is stamped like the last word that the writer said about it, or about its status, which it so beats; what
+    the writer says later, because it lives after all, beats it in turn. Whoever has the same events says the same.
     """
     status, speaker = state.keys.get("status"), recoverer(writer)
     if status is None or (status.value, status.writer) not in (("in_progress", writer), ("stopped", speaker)):
         return {}
-    stamps = [e.stamp for e in state.keys.values() if e.writer == writer]
-    last = max([*stamps, *(s.time for s in state.segments if s.writer == writer)], default=0)
-    if status.writer == speaker and last <= state.get("completed", last):
-        return {}  # it was said already, and nothing has come since
-    stamp = max(e.stamp for k in _END if (e := state.keys.get(k)) and e.writer in (writer, speaker))
+    last = max([status.stamp, *(s.time for s in state.segments if s.writer == writer)])
     values = {"status": "stopped", "status_reason": f"aborted: {reason}", "completed": last}
-    entries = {key: Entry(value, stamp, speaker) for key, value in values.items()}
-    return {k: e for k, e in entries.items() if k not in state.keys or e.beats(state.keys[k])}
+    found = {}
+    for key, value in values.items():
+        known = state.keys.get(key, status)
+        own = known if known.writer in (writer, speaker) else status
+        entry = Entry(value, max(own.stamp, status.stamp), speaker)
+        if key not in state.keys or entry.beats(known):
+            found[key] = entry
+    # That it is said in other words is no news.
+    return found if status.writer == writer or "completed" in found else {}
 
 
 def overruled(state: State, source: Journal) -> State:

@@ -4,7 +4,7 @@ schema. Unknown keys and fields are carried along as they came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Segment:
     """All that a writer has reported up to its event `last`: references to series, console and plots, with summaries.
 
     Always from its first event on, so that of two segments of a writer the longer one holds all of the shorter.
-    attempt: of its first event; time: of its last report, microseconds since the epoch.
+    attempt: of its first event; time: when the writer was last heard of, microseconds since the epoch.
     scalars: [{"$ref", "series": [[title, series, summary]]}]; console: [{"$ref", "lines"}];
     plots: [{"$ref", "title", "series", "iteration", "time"}]. Each in the order of its events.
     """
@@ -59,11 +59,6 @@ class Segment:
     console: tuple[Mapping[str, Any], ...] = ()
     plots: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was reported."""
-        return not (self.scalars or self.console or self.plots or self.extra)
 
     def beats(self, other: Segment) -> bool:
         """Whether this one is the longer of two of one writer. Total, so that every merge agrees."""
@@ -114,7 +109,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All of one task, model, alias or pin: its keys, and one segment of each writer that reported, by writer."""
+    """All of one task, model, alias or pin: its keys, and a segment of each process that took part, by writer."""
 
     kind: str
     keys: Mapping[str, Entry] = field(default_factory=dict)
@@ -144,12 +139,9 @@ class State:
 
     @property
     def reports(self) -> tuple[Segment, ...]:
-        """The segments that count: those of writers that no later attempt hides."""
-        hidden: dict[str, int] = {}  # per writer the newest attempt that hides it
-        for number, begun in self.section("attempt").items():
-            if number.isdecimal():
-                hidden.update((w, max(int(number), hidden.get(w, 0))) for w in _hides(begun))
-        return tuple(s for s in self.segments if s.attempt >= hidden.get(s.writer, 0))
+        """The segments that count: those of writers that no later attempt has hidden."""
+        hidden = self.section("hidden")
+        return tuple(segment for segment in self.segments if segment.writer not in hidden)
 
     def references(self) -> Iterator[str]:
         """Every "$ref" text in its values and segments."""
@@ -191,12 +183,6 @@ class State:
             if isinstance(error, CorruptRecord):
                 raise
             raise CorruptRecord(f"a committed record cannot be read: {error}") from error
-
-
-def _hides(begun: Any) -> Iterable[str]:
-    """The writers that an attempt's record names under `hides`."""
-    hides = begun.get("hides") if isinstance(begun, Mapping) else None
-    return hides if isinstance(hides, Mapping) else ()
 
 
 def references(value: Any) -> Iterator[str]:

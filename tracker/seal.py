@@ -41,12 +41,14 @@ def seal(store: Store, key: str, *, own: str | None = None, rolling: bool = Fals
     before = merge(map(reader.state, heads)) if heads else None
     added: dict[str, list[Delta]] = {}
     done: list[tuple[Journal, Fold]] = []
+    going_on = State(layout.TASK)
     with store.begin() as transaction:
         put = _putter(transaction.put_bytes)
         for source in sources:
             dead = source.writer != own and journal.liveness(source.folder) == "dead"
             folded = _folded(store, source, heads)
             if not (dead or folded.ended or source.writer == own):
+                going_on = merge((going_on, State(layout.TASK, folded.keys.get(None, {}))))
                 continue
             done.append((source, folded))
             if folded.last:
@@ -56,10 +58,9 @@ def seal(store: Store, key: str, *, own: str | None = None, rolling: bool = Fals
         if gone:
             added.setdefault(key, [])  # the owner may have died after all that it wrote was sealed
         # The task's own head comes last: it covers the events from which the others are made.
-        ordered = sorted(added.items(), key=lambda item: item[0] == key)
-        staged = [
-            _stage(reader, transaction, k, new, gone if k == key else [], rolling) for k, new in ordered
-        ]
+        staged = [_stage(reader, transaction, k, new, rolling) for k, new in added.items() if k != key]
+        if key in added:
+            staged.append(_stage(reader, transaction, key, added[key], rolling, gone, going_on))
     for source, folded in done:
         if folded.ended:
             _remove(store, source)
@@ -81,10 +82,14 @@ def _stage(
     transaction: Any,
     key: str,
     new: list[Delta],
-    gone: list[Journal],
     rolling: bool,
+    gone: Iterable[Journal] = (),
+    going_on: State | None = None,
 ) -> bool:
-    """Stage what is new of one thing on top of its heads; whether there was anything."""
+    """Stage what is new of one thing on top of its heads; whether there was anything.
+
+    gone: the task's writers that ended or died; going_on: what those say that did not, and are not sealed here.
+    """
     store = reader.store
     heads = store.heads.of(key)
     states = [*(reader.state(h) for h in heads), *(d.state for d in new)]
@@ -94,7 +99,7 @@ def _stage(
     for delta in new:
         for writer, number in delta.covers.items():
             covers[writer] = max(number, covers.get(writer, 0))
-    entries = aborts(state, gone)
+    entries = aborts(merge((state, going_on)) if going_on else state, gone)
     if entries:
         state = merge((state, State(state.kind, entries)))
         speaker = next(iter(entries.values())).writer

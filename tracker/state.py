@@ -95,8 +95,9 @@ class Fold:
 
     @property
     def time(self) -> int:
-        """The time of its last report, microseconds since the epoch; 0 without one."""
-        times = [text.time for text in self.texts[-1:]] + [plot.time for plot in self.plots[-1:]]
+        """When the writer was last heard of: its last report or greatest stamp, microseconds since the epoch."""
+        times = [entry.stamp for keys in self.keys.values() for entry in keys.values()]
+        times += [text.time for text in self.texts[-1:]] + [plot.time for plot in self.plots[-1:]]
         if self.scalars:
             times.append(events.SCALAR_FORMAT.unpack(self.scalars[-1])[2])
         return max(times, default=0)
@@ -152,11 +153,12 @@ def restoration() -> dict[str, Any]:
     return {"deleted": None}
 
 
-def attempt(state: State, reason: str, hides: Mapping[str, int]) -> dict[str, Any]:
-    """The key that begins the next attempt of a task.
+def attempt(state: State, reason: str, *, hide: bool = False) -> dict[str, Any]:
+    """The keys that begin the next attempt of a task; reason: init, reset, reuse, resume, requeue.
 
-    reason: init, reset, reuse, resume, requeue; hides: what the heads cover, where the reports of all that is known so
-    far shall not count, else nothing.
+    hide: what the writers that are known so far have reported, or will yet, shall not count. Nothing of it is lost.
     """
     begun = [int(number) for number in state.section("attempt") if number.isdecimal()]
-    return {f"attempt/{max(begun, default=0) + 1}": {"reason": reason, "hides": dict(sorted(hides.items()))}}
+    number = max(begun, default=0) + 1
+    hidden = {f"hidden/{segment.writer}": number for segment in state.reports} if hide else {}
+    return {f"attempt/{number}": {"reason": reason}, **hidden}

@@ -75,7 +75,7 @@ def begin(name: str, project: str = "golden") -> list[Event]:
         "comment": "golden",
         "system_tag/development": True,
         "progress": 0,
-        "attempt/1": {"reason": "init", "hides": {}},
+        "attempt/1": {"reason": "init"},
     }
     return [SetKey(key, value, NOW + n) for n, (key, value) in enumerate(keys.items())]
 

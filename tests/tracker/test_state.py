@@ -212,7 +212,7 @@ def test_fold_stops_before_an_event_that_cannot_be_read() -> None:
 
 
 def test_time_is_that_of_the_last_report() -> None:
-    """Of console, plots and scalars: that is when the run was last heard of."""
-    assert Fold("w").add_all(records(SetKey("k", 1, 70))).time == 0
-    for event in (Text("log", 70, ""), Plot("t", "s", 0, 70, {}), Scalar(1, 0, 70, 0.0)):
+    """Of keys, console, plots and scalars: that is when the writer was last heard of."""
+    assert Fold("w").time == 0
+    for event in (SetKey("k", 1, 70), Text("log", 70, ""), Plot("t", "s", 0, 70, {}), Scalar(1, 0, 70, 0.0)):
         assert Fold("w").add_all(records(SetKey("a", 1, 5), event)).time == 70
