@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objstore import layout
-from objstore.errors import StoreError
+from objstore.errors import NotFound, StoreError
 from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.graph import Node, closure, edges
 from objstore.heads import Head, Heads
@@ -53,7 +53,7 @@ def check(root: Path) -> Report:
 class _Check:
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._objects = Objects(root)
+        self._objects = Objects(root, keep=False)
         self._heads = Heads(root)
         self._good: set[ObjectId] = set()  # objects with a copy that is sound
         self._bad: dict[ObjectId, str] = {}  # objects with one that is not, and why
@@ -63,9 +63,9 @@ class _Check:
         self._size = 0
 
     def run(self) -> Report:
-        live = [head for heads in self._heads.live().values() for head in heads]
+        live = self._heads.sound(head for heads in self._heads.live().values() for head in heads)
         checked: set[str] = set()
-        while found := sorted(self._objects.packs().keys() - checked):
+        while found := sorted(self._objects.pack_ids() - checked):
             for pack_id in found:  # more may come while these are read
                 self._pack(pack_id)
             checked.update(found)
@@ -83,7 +83,14 @@ class _Check:
     # --- stored bytes --------------------------------------------------------------------------------------------
 
     def _pack(self, pack_id: str) -> None:
-        footer = self._objects.packs()[pack_id]
+        try:
+            footer = self._objects.footer(pack_id)
+        except NotFound:
+            self._objects.refresh()  # merged away since the listing; the pack that took its objects is found now
+            return
+        except (StoreError, OSError) as error:
+            self._problems.append(Problem(layout.pack_path(pack_id), str(error)))
+            return
         members: list[list[ObjectEntry]] = [[] for _ in footer.frames]
         for entry in footer.objects:
             members[entry.frame].append(entry)
@@ -132,8 +139,7 @@ class _Check:
         for object_id in sorted(self._large()):
             for place in self._objects.locate(object_id):
                 where = layout.pack_path(place.pack_id)
-                frame = self._objects.packs()[place.pack_id].frames[place.entry.frame]
-                if not place.is_list or (where, frame.offset) in self._broken:
+                if not place.is_list or (where, place.at) in self._broken:
                     continue
                 try:
                     self._objects.prove(place)
@@ -143,12 +149,7 @@ class _Check:
                     self._good.add(object_id)
 
     def _large(self) -> set[ObjectId]:
-        return {
-            entry.id
-            for footer in self._objects.packs().values()
-            for entry in footer.objects
-            if footer.frames[entry.frame].header.encoding is Encoding.LIST
-        }
+        return {row.id for row in self._objects.rows() if row.is_list}
 
     # --- what heads reach ------------------------------------------------------------------------------------------
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from objstore import layout
 from objstore.errors import Corrupt, Unsupported
@@ -84,16 +84,8 @@ class Footer:
     @classmethod
     def decode(cls, data: bytes) -> Footer:
         """Parse and check. Raises Corrupt or Unsupported."""
-        if len(data) < _FOOTER.size:
-            raise Corrupt("a pack footer is cut short")
-        magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
-        if magic != _FOOTER_MAGIC or zero != _ZERO:
-            raise Corrupt("no pack footer here")
-        if version != 1:
-            raise Unsupported(f"a pack footer of version {version}: a newer version of the program wrote it")
+        n_frames, _ = footer_counts(data)
         split = _FOOTER.size + n_frames * _FRAME.size
-        if len(data) != split + n_objects * _OBJECT.size:
-            raise Corrupt("a pack footer's length is not what its counts say")
         frames = tuple(_frames(memoryview(data)[_FOOTER.size : split]))
         objects = tuple(
             ObjectEntry(ObjectId(i), f, o, n) for i, f, o, n in _OBJECT.iter_unpack(memoryview(data)[split:])
@@ -109,6 +101,20 @@ class Footer:
     def kind(self, entry: ObjectEntry) -> Kind:
         """The kind of one of its objects."""
         return self.frames[entry.frame].header.kind
+
+
+def footer_counts(data: bytes) -> tuple[int, int]:
+    """How many frames and objects a footer's bytes claim, which fits their length. Raises Corrupt or Unsupported."""
+    if len(data) < _FOOTER.size:
+        raise Corrupt("a pack footer is cut short")
+    magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
+    if magic != _FOOTER_MAGIC or zero != _ZERO:
+        raise Corrupt("no pack footer here")
+    if version != 1:
+        raise Unsupported(f"a pack footer of version {version}: a newer version of the program wrote it")
+    if len(data) != _FOOTER.size + n_frames * _FRAME.size + n_objects * _OBJECT.size:
+        raise Corrupt("a pack footer's length is not what its counts say")
+    return n_frames, n_objects
 
 
 def _frames(data: memoryview) -> Iterator[FrameEntry]:
@@ -138,6 +144,27 @@ def _check(frames: tuple[FrameEntry, ...], objects: tuple[ObjectEntry, ...]) -> 
         raise Corrupt("a pack footer's objects are not in order")
 
 
+@dataclass(frozen=True, slots=True)
+class SealedFrame:
+    """A frame ready to be written: its header and payload, its checksums, and its members as (id, bytes of content)."""
+
+    header: FrameHeader
+    stored: bytes | memoryview
+    members: Sequence[tuple[ObjectId, int]]
+    xxh3: int
+    pin: bytes
+
+
+def seal_frame(
+    header: FrameHeader, stored: bytes | memoryview, members: Sequence[tuple[ObjectId, int]]
+) -> SealedFrame:
+    """Compute what a footer pins a frame with. `members` stand in their order in the content."""
+    check = xxh3_64(header.pack())
+    check.update(stored)
+    pin = _NO_PIN if header.encoding is Encoding.RAW else hash_bytes(stored)
+    return SealedFrame(header, stored, members, check.intdigest(), pin)
+
+
 class PackWriter:
     """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename."""
 
@@ -145,24 +172,25 @@ class PackWriter:
         self.path = path
         self._file = path.open("xb", buffering=layout.MIB)
         self._frames: list[FrameEntry] = []
-        self._objects: list[ObjectEntry] = []
+        self._objects: list[tuple[ObjectId, int, int, int]] = []  # as in an ObjectEntry
         self.size = 0
 
     def add(
-        self, header: FrameHeader, stored: bytes | memoryview, members: list[tuple[ObjectId, int]]
+        self, header: FrameHeader, stored: bytes | memoryview, members: Sequence[tuple[ObjectId, int]]
     ) -> None:
         """Append a frame that holds `members`, pairs of (id, bytes of content) in their order in the content."""
-        packed = header.pack()
-        xxh3 = xxh3_64_intdigest(packed + bytes(stored))
-        pin = _NO_PIN if header.encoding is Encoding.RAW else hash_bytes(stored)
+        self.write(seal_frame(header, stored, members))
+
+    def write(self, frame: SealedFrame) -> None:
+        """Append a frame."""
         number, offset = len(self._frames), 0
-        for object_id, size in members:
-            self._objects.append(ObjectEntry(object_id, number, offset, size))
+        for object_id, size in frame.members:
+            self._objects.append((object_id, number, offset, size))
             offset += size
-        self._file.write(packed)
-        self._file.write(stored)
-        self._frames.append(FrameEntry(header, len(members), xxh3, pin, self.size))
-        self.size += HEADER_SIZE + len(stored)
+        self._file.write(frame.header.pack())
+        self._file.write(frame.stored)
+        self._frames.append(FrameEntry(frame.header, len(frame.members), frame.xxh3, frame.pin, self.size))
+        self.size += HEADER_SIZE + len(frame.stored)
 
     @property
     def empty(self) -> bool:
@@ -172,16 +200,15 @@ class PackWriter:
     @property
     def ids(self) -> set[ObjectId]:
         """The objects added so far."""
-        return {entry.id for entry in self._objects}
+        return {entry[0] for entry in self._objects}
 
     def finish(self) -> tuple[str, Footer]:
         """Write the footer, fsync, close; returns the pack's id (64 hex digits) and footer.
 
         An error from fsync is final: the kernel may have dropped the pages, so the file must be thrown away.
         """
-        footer = Footer(
-            tuple(self._frames), tuple(sorted(self._objects, key=lambda o: (o.id, o.frame, o.offset)))
-        )
+        self._objects.sort()
+        footer = Footer(tuple(self._frames), tuple(ObjectEntry(*row) for row in self._objects))
         data = footer.encode()
         self._file.write(data + _TRAILER.pack(len(data), _TRAILER_MAGIC))
         self._file.flush()
@@ -198,8 +225,8 @@ class PackWriter:
             self.path.unlink(missing_ok=True)
 
 
-def read_footer(fd: int, pack_id: str) -> Footer:
-    """The footer of an open pack, if it hashes to `pack_id` and fits the file. Raises Corrupt or Unsupported."""
+def footer_bytes(fd: int, pack_id: str) -> tuple[bytes, int]:
+    """The footer of an open pack, not parsed but hashing to `pack_id`, and the file's size. Raises Corrupt."""
     size = os.fstat(fd).st_size
     if size < _TRAILER.size + _FOOTER.size:
         raise Corrupt(f"pack {pack_id} is cut short ({size} bytes)")
@@ -209,8 +236,14 @@ def read_footer(fd: int, pack_id: str) -> Footer:
     data = os.pread(fd, length, size - _TRAILER.size - length)
     if hash_bytes(data).hex() != pack_id:
         raise Corrupt(f"pack {pack_id} has a footer that is not the one its name stands for")
+    return data, size
+
+
+def read_footer(fd: int, pack_id: str) -> Footer:
+    """The footer of an open pack, if it hashes to `pack_id` and fits the file. Raises Corrupt or Unsupported."""
+    data, size = footer_bytes(fd, pack_id)
     footer = Footer.decode(data)
-    if footer.frames_size + length + _TRAILER.size != size:
+    if footer.frames_size + len(data) + _TRAILER.size != size:
         raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
     return footer
 

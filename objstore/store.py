@@ -15,11 +15,13 @@ from objstore.heads import Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
 from objstore.publish import Transaction, fsync_folder, publish_bytes
-from objstore.records import check_format, format_bytes
+from objstore.records import check_format, format_bytes, may_remove
 
 if TYPE_CHECKING:
     from objstore.fsck import Report
+    from objstore.gc import GcReport, Roots
     from objstore.remotes import Source, Target
+    from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
 
 
@@ -29,7 +31,7 @@ class Store:
     def __init__(self, root: Path, *, read_only: bool) -> None:
         self.root = root
         self.read_only = read_only
-        self.objects = Objects(root)
+        self.objects = Objects(root, keep=not read_only)
         self.heads = Heads(root)
 
     @classmethod
@@ -126,6 +128,27 @@ class Store:
         from objstore.fsck import check
 
         return check(self.root)
+
+    def tidy(self, limit: float | None = None) -> Tidied:
+        """Fold heads and merge packs as far as it is due, for `limit` seconds at most; see `objstore.repack`.
+
+        Does nothing in a store that is read-only, or has features for which nothing may be removed. Raises OSError.
+        """
+        from objstore.repack import Tidied, tidy
+
+        if self.read_only or not may_remove((self.root / layout.FORMAT_FILE).read_bytes()):
+            return Tidied()
+        return tidy(self.root, self.objects, self.heads, limit=limit)
+
+    def gc(
+        self, roots: Roots = tuple, *, grace: float = layout.GRACE, now: bool = False, dry_run: bool = False
+    ) -> GcReport:
+        """Set aside, and later delete, what nothing needs; see `objstore.gc.collect`. Raises ReadOnly, OSError."""
+        if not dry_run:
+            self._check_writable()
+        from objstore.gc import collect
+
+        return collect(self.root, roots=roots, grace=grace, now=now, dry_run=dry_run)
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""

@@ -39,24 +39,21 @@ class Thing:
 def read_state(store: Store, commit: Commit) -> State:
     """The state that a commit names. Raises NotFound, Corrupt, CorruptRecord.
 
-    Of a deletion only the commit is kept for ever: where its state is gone, it is a state that says only that.
+    Of what was deleted only the commit is sure to be there: what it says of itself then has to do.
     """
     try:
-        return _whole_state(store, commit)
+        return _stored_state(store, commit)
     except NotFound:
         if not commit.deleted:
             raise
-        return _remains(commit)
+    kind, project, name = (*commit.path, "", "", "")[:3]
+    keys = {"project": Entry(project, 0, ""), "name": Entry(name, 0, "")}
+    stamp = commit.cut or commit.stamp  # a deletion cuts off all that came before it: `cut` is its own stamp
+    deleted = {key: Entry(value, stamp, "") for key, value in deletion(stamp).items()}
+    return State(kind if kind in layout.KINDS else layout.TASK, {**keys, **deleted})
 
 
-def _remains(commit: Commit) -> State:
-    """What a deletion says without its state: its `cut` is the stamp at which it was made."""
-    kind = commit.path[0] if commit.path and commit.path[0] in layout.KINDS else layout.TASK
-    stamp = commit.cut or commit.stamp
-    return State(kind, {key: Entry(value, stamp, "") for key, value in deletion(stamp).items()})
-
-
-def _whole_state(store: Store, commit: Commit) -> State:
+def _stored_state(store: Store, commit: Commit) -> State:
     for entry in files.list_tree(store.objects, commit.state):
         if entry.name == "record":
             return State.decode(store.objects.read(entry.id, limit=layout.STATE_MAX))
@@ -106,9 +103,9 @@ class Reader:
         """The state of one commit."""
         if head.id not in self._states:
             try:
-                self._states[head.id] = _whole_state(self.store, head.commit)
+                self._states[head.id] = _stored_state(self.store, head.commit)
             except NotFound:
-                return read_state(self.store, head.commit)  # not kept: the rest may come with a copy
+                return read_state(self.store, head.commit)  # not kept: a restore or a copy may bring the rest
         return self._states[head.id]
 
     def _sealed(self, heads: Mapping[str, list[Head]]) -> dict[str, Thing]:

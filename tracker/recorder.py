@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from objstore import trash
 from objstore.journal import JournalWriter
 from tracker import events, layout
 from tracker.config import Config
@@ -301,8 +302,6 @@ class Recorder:
 
     def _move_back(self) -> None:
         """Somebody took this writer for dead and moved its journal to the trash: it lives."""
-        from objstore import trash
-
         name = layout.live_path(self.key, self.writer)
         with suppress(OSError):
             trash.put_back(self.root, name)

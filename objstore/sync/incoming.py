@@ -176,7 +176,7 @@ class _Fetch:
         self._shown = shown
         self._greedy = greedy
         self._progress = progress
-        self.library = Library(shown, objects.packs().keys())
+        self.library = Library(shown, objects.pack_ids())
         self._seen: set[ObjectId] = set()
         self._lists: dict[ObjectId, _List] = {}
         self._lists_size = 0
@@ -353,6 +353,7 @@ class _Fetch:
                 wrong.append((Kind.BLOB, object_id))
                 continue
             self._stage.add(found.header, found.stored, [(object_id, found.size)])
+            self._objects.trust_list(object_id, decode(found.header, found.stored))
             self.objects += 1
         self._unproved.clear()
         self._stage.finish()

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from objstore import layout
-from objstore.errors import Corrupt, NotFound, ReadOnly
-from objstore.frame import HEADER_SIZE
+from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
+from objstore.frame import HEADER_SIZE, FrameHeader
 from objstore.graph import Node
 from objstore.heads import Head, Heads
 from objstore.ids import Kind, ObjectId
@@ -77,9 +77,10 @@ def push(
     shown = look(root, remote)
     shown.refuse_damage()
     mine = [h for key, several in heads.live().items() if keys is None or key in keys for h in several]
-    damaged = tuple(sorted(heads.damaged.items()))
     known = proved(shown)
-    todo = [h for h in mine if h.id not in known and not shown.outlives(h)]
+    fresh = heads.sound(h for h in mine if h.id not in known)
+    damaged = tuple(sorted(heads.damaged.items()))
+    todo = [h for h in fresh if not shown.outlives(h)]
     if not todo:
         shown.remember(mine)
         return PushResult((), 0, 0, 0, shown.rolled_back, damaged)
@@ -180,7 +181,10 @@ class _Packing:
 
     def _is_whole(self, pack_id: str) -> bool:
         """Whether a pack is large, nearly all of it is missing there, and all of it may go there."""
-        footer = self._objects.packs()[pack_id]
+        try:
+            footer = self._objects.footer(pack_id)
+        except (StoreError, OSError):
+            return False  # gone or damaged: its objects are sent from where they still are
         if footer.frames_size < _WHOLE_MIN or not all(self._may_go(entry) for entry in footer.objects):
             return False
         inside = self._inside(pack_id)
@@ -193,12 +197,13 @@ class _Packing:
 
     def _send_whole(self, pack_id: str) -> None:
         """Send a pack as it is; one that turns out to be damaged is left to be sent object by object."""
-        footer, path = self._objects.packs()[pack_id], self._root / layout.pack_path(pack_id)
+        path = self._root / layout.pack_path(pack_id)
         try:
+            footer = self._objects.footer(pack_id)
             with path.open("rb") as file:
                 for frame, inside in zip(footer.frames, self._inside(pack_id), strict=True):
                     check(frame, inside, file.read(frame.size))
-        except (Corrupt, OSError):
+        except (StoreError, OSError):
             return
         try:
             self._outbox.put(pack_id, footer.encode(), path)
@@ -213,12 +218,12 @@ class _Packing:
         failure: Exception | None = None
         places = self._objects.locate(object_id)
         for place in places:
-            if place.is_list or self._is_worth_copying(place):
-                try:
-                    data = self._checked(place)
-                except (Corrupt, OSError) as error:
-                    failure = error
-                else:
+            try:
+                data = self._checked(place) if place.is_list or self._is_worth_copying(place) else None
+            except (StoreError, OSError) as error:
+                failure = error
+            else:
+                if data is not None:
                     self._copy(place, data)
                     return
         if failure is not None and all(place.is_list for place in places):
@@ -237,7 +242,7 @@ class _Packing:
 
     def _checked(self, place: Location) -> bytes:
         """The stored bytes of the frame that holds this copy, all of it checked. Raises Corrupt, OSError."""
-        frame = self._objects.packs()[place.pack_id].frames[place.entry.frame]
+        frame = self._objects.footer(place.pack_id).frames[place.entry.frame]
         fd = os.open(self._root / layout.pack_path(place.pack_id), os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(fd, frame.size, frame.offset)
@@ -247,7 +252,7 @@ class _Packing:
         return data
 
     def _copy(self, place: Location, data: bytes) -> None:
-        header = self._objects.packs()[place.pack_id].frames[place.entry.frame].header
+        header = FrameHeader.parse(data)
         inside = self._inside(place.pack_id)[place.entry.frame]
         self._outbox.add(header, data[HEADER_SIZE:], [(entry.id, entry.size) for entry in inside])
         for entry in inside:
@@ -275,12 +280,12 @@ class _Packing:
 
     def _inside(self, pack_id: str) -> list[list[ObjectEntry]]:
         if pack_id not in self._members:
-            self._members[pack_id] = members(self._objects.packs()[pack_id])
+            self._members[pack_id] = members(self._objects.footer(pack_id))
         return self._members[pack_id]
 
     def _weight(self, object_id: ObjectId) -> int:
-        place = self._objects.locate(object_id)[0]
-        return 0 if place.is_list else place.entry.size
+        places = self._objects.locate(object_id)  # none: it can be read from the trash only
+        return 0 if not places or places[0].is_list else places[0].entry.size
 
     def _sent(self, object_id: ObjectId) -> None:
         self._done += self._left.pop(object_id, 0)

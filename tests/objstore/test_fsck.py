@@ -65,7 +65,7 @@ def test_a_sound_store_is_clean(store: Store, save: Save) -> None:
     assert report.clean
     assert report.heads == 2
     assert report.packs == len(list((store.root / "packs").rglob("*.pack")))
-    assert report.objects == len({o.id for f in store.objects.packs().values() for o in f.objects})
+    assert report.objects == len({o.id for f in dict(store.objects.footers()).values() for o in f.objects})
     assert report.size == sum(p.stat().st_size for p in (store.root / "packs").rglob("*.pack"))
 
 
@@ -188,7 +188,7 @@ def lying_packs(store: Store) -> list[tuple[str, PackWriter]]:
     absent = ChunkList(0, ((ObjectId(b"\x07" * 32), 5),)).encode()
     pack("not in this store", (*encode_list(absent, 5), [(other, 5)]))
     planes = FrameHeader(Kind.BLOB, Encoding.PLANES, (2, 0), 9, 3)
-    pack("PLANES", (planes, b"abc", [(other, 9)]))
+    pack("a plane is cut short", (planes, b"abc", [(other, 9)]))
     broken = FrameHeader(Kind.BLOB, Encoding.ZSTD, (0, 0), 9, 3)
     pack("zstd frame is damaged", (broken, b"abc", [(other, 9)]))
     return found
@@ -258,7 +258,7 @@ def test_a_damaged_list_is_told_once_for_its_file(store: Store, save: Save) -> N
     object_id = hash_object(Kind.BLOB, NOISE)
     (place,) = store.objects.locate(object_id)
     path = store.root / layout.pack_path(place.pack_id)
-    flip(path, store.objects.packs()[place.pack_id].frames[place.entry.frame].offset + 40)
+    flip(path, store.objects.footer(place.pack_id).frames[place.entry.frame].offset + 40)
     report = check(store.root)
     where = path.relative_to(store.root).as_posix()
     assert [p.where for p in report.problems] == [where, f"blob {object_id}"]

@@ -41,7 +41,7 @@ from objstore import layout as store_layout
 from objstore.heads import Head, Heads, Table
 from objstore.ids import ObjectId, hash_bytes
 from objstore.store import Store
-from tracker import config, layout, recorder, scalars, seal
+from tracker import config, layout, recorder, removal, scalars, seal
 from tracker.package_data import template_dir
 from tracker.reader import Reader, Thing, read_state, united_covers
 from tracker.recorder import Recorder
@@ -346,7 +346,10 @@ class Stores(RuleBasedStateMachine):
     def delete(self, number: int, key: str) -> None:
         """A task is deleted."""
         if self.there(number, key) and not self.places[number].workspace.thing(key).state.get("deleted"):
-            self.edit(number, key, {"deleted": True}, self.places[number].workspace.delete)
+            workspace = self.places[number].workspace
+            self.edit(
+                number, key, {"deleted": True}, lambda k: removal.delete(workspace, [workspace.thing(k)])
+            )
             (head,) = self.places[number].workspace.store.heads.of(key)
             assert head.commit.deleted
             assert head.commit.cut >= self.places[number].workspace.thing(key).state.keys["deleted"].stamp
@@ -355,7 +358,8 @@ class Stores(RuleBasedStateMachine):
     def restore(self, number: int, key: str) -> None:
         """And restored."""
         if self.there(number, key) and self.places[number].workspace.thing(key).state.get("deleted"):
-            self.edit(number, key, {"deleted": None}, self.places[number].workspace.restore)
+            workspace = self.places[number].workspace
+            self.edit(number, key, {"deleted": None}, lambda k: removal.restore(workspace, k))
             assert not any(h.commit.deleted for h in self.places[number].workspace.store.heads.of(key))
 
     @rule(number=places, key=tasks)

@@ -77,7 +77,10 @@ def fsck(call: Call) -> int:
 
 def _unread(workspace: Workspace, report: Report) -> dict[str, str]:
     """Tasks and models whose records are what their hashes say and still cannot be read, with why."""
-    paths = {key: heads[0].commit.path for key, heads in workspace.store.heads.live().items()}
+    heads = workspace.store.heads
+    paths = {
+        head.key: head.commit.path for head in heads.sound(h for few in heads.live().values() for h in few)
+    }
     touched = {path for problem in report.problems for path in problem.touches}
     workspace.things()
     return {
@@ -155,6 +158,7 @@ def recover(call: Call) -> int:
         )
     sealed, failed = _seal(workspace)
     adopted = _adopt(workspace, failed)
+    workspace.tidy(None)
     if call.json:
         call.screen.document("recover", _recovered(sealed, adopted, failed))
     else:

@@ -143,6 +143,7 @@ class Run:
             self.recorder.close()
             recording.forget(self.recorder)
             self._seal()
+            self.workspace.tidy()
             self.workspace.store.close()
         except Exception as error:  # noqa: BLE001 - nothing at the end of a training may break its exit code
             self._blame(error)
