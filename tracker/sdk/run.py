@@ -62,7 +62,7 @@ class Run:
                 self.recorder.set(key, value)
         if self.identity.owner:
             reason = "resume" if self.resumed else "init"
-            self.recorder.set(f"attempt/{self.attempt}", {"reason": reason, "hides": {}})
+            self.recorder.set(f"attempt/{self.attempt}", {"reason": reason})
         self._own_environment()
         self._undo.append(ExitWatch(self.finish).install())
 
