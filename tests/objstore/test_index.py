@@ -668,7 +668,7 @@ def test_a_range_costs_three_reads_at_most(store: Store, monkeypatch: pytest.Mon
         reads.append(size)
         return real(fd, size, at)
 
-    for offset in (31 * layout.CHUNK_MIN + 7, 5):
+    for offset in (31 * layout.CHUNK_MIN + 7, 5, 20 * layout.CHUNK_MIN):
         objects = Objects(store.root)
         objects.refresh()
         reads.clear()
