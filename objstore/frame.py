@@ -7,16 +7,14 @@ free to change and never part of an id. Pure: bytes in, bytes out.
 from __future__ import annotations
 
 import struct
-import threading
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-import zstandard
-
-from objstore import layout
+from objstore import layout, planes
 from objstore.errors import Corrupt, Unsupported
 from objstore.ids import Kind
+from objstore.zstd import BINARY_LEVEL, TEXT_LEVEL, compress, decompress, squeeze
 
 
 class Encoding(IntEnum):
@@ -24,7 +22,7 @@ class Encoding(IntEnum):
 
     RAW = 0  # the content of exactly one object
     ZSTD = 1  # one zstd frame of the content
-    PLANES = 2  # bytes grouped by item size: specified in docs/format.md, not yet written
+    PLANES = 2  # bytes grouped by their place in an item; parameters 0 and 1: item size, phase
     LIST = 3  # a chunk list of one blob; parameter 0: the list is raw (0) or one zstd frame (1)
 
 
@@ -34,11 +32,10 @@ HEADER_SIZE: Final = _HEADER.size
 
 _PROBES: Final = 3
 _PROBE_SIZE: Final = 8 * layout.KIB
-_SAVES: Final = 0.95  # stored raw when compression saves less than 5 %: reading raw is six times as fast
-_TEXT_LEVEL: Final = 3
-_BINARY_LEVEL: Final = 1
-_WINDOW_MAX: Final = 1 << 27  # of zstd, bytes; a frame that asks for more is refused
-_STEP: Final = 256 * layout.KIB
+_PLANES_MIN: Final = (
+    64 * layout.KIB
+)  # bytes of content: below, the tables of each plane's code cost what it saves
+_PLANES_GAIN: Final = 0.02  # of the content, that planes must save beyond plain zstd, which is faster to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +101,41 @@ def _parameters_known(encoding: Encoding, first: int, second: int) -> bool:
     return second == 0 and first <= (encoding is Encoding.LIST)
 
 
-def encode(kind: Kind, raw: bytes | memoryview) -> tuple[FrameHeader, bytes | memoryview]:
-    """Represent content as the better of raw and zstd.
+def encode(
+    kind: Kind, raw: bytes | memoryview, *, item: int = 0, offset: int = 0
+) -> tuple[FrameHeader, bytes | memoryview]:
+    """Represent content as the best of raw, zstd and planes.
 
-    A few KiB are compressed first: content that saves less than 5 % there is stored raw. What was compressed is
-    decoded again and compared, since a compressor's bug must never cost the only copy.
+    A few KiB are compressed first: content that saves less than 5 % there is stored raw. `item` is the bytes of a
+    number in it, 1 where it holds none, 0 where nobody knows; `offset` is where in its file the content begins. What
+    was compressed is decoded again and compared, since a compressor's bug must never cost the only copy.
     """
-    if not raw or not _worth_it(raw):
-        return _raw(kind, raw)
-    level = _BINARY_LEVEL if len(raw) > layout.GROUP_RAW_MAX and _is_binary(raw) else _TEXT_LEVEL
-    stored = compress(raw, level)
-    if len(stored) >= len(raw) * _SAVES:
-        return _raw(kind, raw)
-    return FrameHeader(kind, Encoding.ZSTD, (0, 0), len(raw), len(stored)), stored
+    samples = _samples(raw)
+    ratio = _plain(samples)
+    found = _best_planes(samples, item, ratio) if len(raw) >= _PLANES_MIN and item != 1 else None
+    if found is not None:
+        size, worth = found
+        return _chosen(
+            kind, raw, Encoding.PLANES, planes.encode(raw, size, offset % size, worth), (size, offset % size)
+        )
+    if ratio >= layout.SAVES:
+        return as_it_is(kind, raw)
+    binary = len(raw) > layout.GROUP_RAW_MAX and _is_binary(samples)
+    return _chosen(kind, raw, Encoding.ZSTD, compress(raw, BINARY_LEVEL if binary else TEXT_LEVEL), (0, 0))
+
+
+def _chosen(
+    kind: Kind, raw: bytes | memoryview, encoding: Encoding, stored: bytes, parameters: tuple[int, int]
+) -> tuple[FrameHeader, bytes | memoryview]:
+    if len(stored) >= len(raw) * layout.SAVES:
+        return as_it_is(kind, raw)
+    return FrameHeader(kind, encoding, parameters, len(raw), len(stored)), stored
 
 
 def encode_list(encoded_list: bytes, size: int) -> tuple[FrameHeader, bytes]:
     """Represent a blob of `size` bytes as its chunk list, itself compressed where that helps."""
-    stored = compress(encoded_list, _TEXT_LEVEL)
-    if len(stored) >= len(encoded_list) * _SAVES:
+    stored = compress(encoded_list, TEXT_LEVEL)
+    if len(stored) >= len(encoded_list) * layout.SAVES:
         return FrameHeader(Kind.BLOB, Encoding.LIST, (0, 0), size, len(encoded_list)), encoded_list
     return FrameHeader(Kind.BLOB, Encoding.LIST, (1, 0), size, len(stored)), stored
 
@@ -140,38 +153,12 @@ def decode(header: FrameHeader, stored: bytes) -> bytes:
         return raw
     if header.encoding is Encoding.LIST:
         return decompress(stored, layout.RECORD_MAX) if header.parameters[0] else stored
-    raise Unsupported(f"frames with the encoding {header.encoding.name} cannot be read by this version")
+    size, phase = header.parameters
+    return planes.decode(stored, header.raw_size, size, phase)
 
 
-def compress(raw: bytes | memoryview, level: int) -> bytes:
-    """One zstd frame, proved by decoding it again. Raises Corrupt when the two differ."""
-    stored = _tools().compressor(level).compress(raw)
-    whole = bytes(raw)  # bytes compare 20 times as fast as a memoryview does
-    if decompress(stored, len(whole)) != whole:
-        raise Corrupt(
-            "zstd returned other bytes than it was given: nothing was stored, check this machine's memory"
-        )
-    return stored
-
-
-def decompress(stored: bytes | memoryview, limit: int) -> bytes:
-    """Decode one zstd frame of at most `limit` bytes of content; its declared size is never trusted. Raises Corrupt."""
-    out: list[bytes] = []
-    room = limit
-    try:
-        with _tools().decompressor.stream_reader(stored, read_across_frames=False) as reader:
-            while room >= 0:
-                part = reader.read(min(_STEP, room + 1))
-                if not part:
-                    return out[0] if len(out) == 1 else b"".join(out)
-                room -= len(part)
-                out.append(part)
-    except zstandard.ZstdError as error:
-        raise Corrupt(f"a zstd frame is damaged: {error}") from error
-    raise Corrupt(f"a zstd frame holds more than the {limit} bytes it may")
-
-
-def _raw(kind: Kind, raw: bytes | memoryview) -> tuple[FrameHeader, bytes | memoryview]:
+def as_it_is(kind: Kind, raw: bytes | memoryview) -> tuple[FrameHeader, bytes | memoryview]:
+    """Represent content as itself."""
     return FrameHeader(kind, Encoding.RAW, (0, 0), len(raw), len(raw)), raw
 
 
@@ -180,36 +167,27 @@ def _samples(raw: bytes | memoryview) -> list[bytes]:
     if len(view) <= _PROBES * _PROBE_SIZE:
         return [bytes(view)]
     last = len(view) - _PROBE_SIZE
-    return [bytes(view[at : at + _PROBE_SIZE]) for at in (0, last // 2, last)]
+    # At multiples of 8, so that a byte's place in its item is the same in every sample.
+    return [bytes(view[at : at + _PROBE_SIZE]) for at in (0, last // 16 * 8, last // 8 * 8)]
 
 
-def _worth_it(raw: bytes | memoryview) -> bool:
-    sample = b"".join(_samples(raw))
-    return len(_tools().compressor(_BINARY_LEVEL).compress(sample)) < len(sample) * _SAVES
+def _plain(samples: list[bytes]) -> float:
+    """The share of its size that content like `samples` takes with plain zstd; 1 for none."""
+    sample = b"".join(samples)
+    return len(squeeze(sample, BINARY_LEVEL)) / len(sample) if sample else 1.0
 
 
-def _is_binary(raw: bytes | memoryview) -> bool:
-    return any(b"\0" in part for part in _samples(raw))
+def _best_planes(samples: list[bytes], item: int, plain: float) -> tuple[int, tuple[bool, ...]] | None:
+    """The item size under which planes are clearly smaller than plain zstd, and which of them to compress."""
+    if not item and not _is_binary(samples):
+        return None
+    best, found = min(plain, 1.0) - _PLANES_GAIN, None
+    for size in (item,) if item else planes.SIZES:
+        ratio, worth = planes.estimate(samples, size)
+        if ratio < best - (_PLANES_GAIN if found else 0):
+            best, found = ratio, (size, worth)
+    return found
 
 
-class _Tools(threading.local):
-    """zstd contexts: costly to make and not safe to share between threads."""
-
-    def __init__(self) -> None:
-        self._compressors: dict[int, zstandard.ZstdCompressor] = {}
-        self.decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_MAX)
-
-    def compressor(self, level: int) -> zstandard.ZstdCompressor:
-        if level not in self._compressors:
-            self._compressors[level] = zstandard.ZstdCompressor(level=level)
-        return self._compressors[level]
-
-
-_local: _Tools | None = None
-
-
-def _tools() -> _Tools:
-    global _local
-    if _local is None:
-        _local = _Tools()
-    return _local
+def _is_binary(samples: list[bytes]) -> bool:
+    return any(b"\0" in part for part in samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -54,19 +55,20 @@ class Objects:
     """The union of a store's packs. Safe to use beside writers, whose packs are found when an object is missed and
     looked for again when they have vanished; by several threads; and after a fork.
 
-    keep: whether what is learnt of packs and lists may be written below `cache/`.
+    keep: whether what is learnt of packs and lists may be written below `cache/`; trust: whether what is there counts.
     """
 
-    def __init__(self, root: Path, *, keep: bool = True) -> None:
+    def __init__(self, root: Path, *, keep: bool = True, trust: bool = True) -> None:
         self._root = root
-        self._index = Catalog(root, keep=keep)
+        self._index = Catalog(root, keep=keep, trust=trust)
         self._trash = Catalog(root, keep=False)
         self._trashed: set[tuple[int, str]] = (
             set()
         )  # packs in the trash that were looked at: (epoch, pack id)
-        self._proofs = Proofs(root, keep=keep)
+        self._proofs = Proofs(root, keep=keep, trust=trust)
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._scrubbed: dict[tuple[str, int], bool] = {}  # frames, by (pack id, offset), that were looked at
         self._frames_size = 0
         self._maps: OrderedDict[object, ListMap] = OrderedDict()
         self._footers: OrderedDict[str, Footer] = OrderedDict()
@@ -124,6 +126,12 @@ class Objects:
     def add(self, pack_id: str, footer: Footer) -> None:
         """Take a pack that was just published into the index."""
         self._index.add(pack_id, footer)
+        with guard():
+            if self._open.pop(pack_id, None) is not None:
+                self._frames.clear()  # written anew: the file that was there may be damaged
+                self._frames_size = 0
+            for key in [key for key in self._scrubbed if key[0] == pack_id]:
+                del self._scrubbed[key]
 
     def _look(self) -> None:
         if not self._scanned:
@@ -161,6 +169,25 @@ class Objects:
         if not self._scanned:
             self.refresh()
         return self._index.has(object_id)
+
+    def sound(self, object_id: ObjectId) -> str | None:
+        """A pack with a copy of the object whose stored bytes have their checksum, looked at once; None without one."""
+        for place in self.locate(object_id):
+            key = (place.pack_id, place.at)
+            good = self._scrubbed.get(key)
+            if good is None:
+                good = self._scrubbed[key] = self._scrub(place)
+            if good:
+                return place.pack_id
+        return None
+
+    def _scrub(self, place: Location) -> bool:
+        data = _scratch(HEADER_SIZE + place.stored)
+        try:
+            file = self._file(place)
+            return os.preadv(file.fd, [data], place.at) == len(data) and xxh3_64_intdigest(data) == place.xxh3
+        except (StoreError, OSError):
+            return False
 
     def complete(self, object_id: ObjectId) -> bool:
         """Whether a copy of the blob is here with all chunks that it names; by ids, without reading content."""
@@ -677,6 +704,20 @@ def _runs(groups: list[list[_Piece]]) -> list[list[list[_Piece]]]:
 
 def _weight(footer: Footer) -> int:
     return len(footer.frames) + len(footer.objects)
+
+
+class _Scratch(threading.local):
+    """A buffer of each thread for bytes that are only looked at: fresh memory costs a fault a page."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(layout.FRAME_RAW_MAX + layout.KIB))
+
+
+_local = _Scratch()
+
+
+def _scratch(size: int) -> memoryview:
+    return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
 
 
 def _check_page(place: Location, page: ChunkList | ListMap, size: int) -> None:

@@ -360,3 +360,11 @@ def check_format(data: bytes, where: object) -> bool:
         raise Unsupported(f"{where} needs {', '.join(map(str, read))}: update this program")
     # Who cuts differently does no harm, but would store every large file a second time.
     return not write and chunker == layout.FORMAT["chunker"]
+
+
+def may_remove(data: bytes) -> bool:
+    """Whether this version may remove files from a store whose `format` holds `data`."""
+    try:
+        return not orjson.loads(data)["features"]["gc"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from objstore import layout
-from objstore.frame import Encoding, FrameHeader, compress
+from objstore.frame import Encoding, FrameHeader
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.pack import PackWriter
 from objstore.store import Store
+from objstore.zstd import compress
 
 OBJECTS = int(os.environ.get("OBJECTS", "1000000"))
 GROUP = 256  # objects a frame

@@ -12,19 +12,18 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objstore import frame, layout
+from objstore import layout, zstd
 from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.frame import (
     HEADER_SIZE,
     Encoding,
     FrameHeader,
-    compress,
     decode,
-    decompress,
     encode,
     encode_list,
 )
 from objstore.ids import Kind
+from objstore.zstd import compress, decompress
 
 MIB = layout.MIB
 contents = (
@@ -126,14 +125,6 @@ def test_a_frame_that_no_reader_accepts_is_not_written() -> None:
         FrameHeader(Kind.BLOB, Encoding.ZSTD, (0, 0), 2 * layout.BLOB_MAX + 1, 1000)
 
 
-def test_planes_are_known_but_not_read_yet() -> None:
-    """A frame of byte planes is Unsupported, not damage."""
-    head = FrameHeader.parse(header(0, 2, 4, 1, 100, 50))
-    assert head.encoding is Encoding.PLANES
-    with pytest.raises(Unsupported, match="PLANES"):
-        decode(head, bytes(50))
-
-
 def test_sizes_must_be_as_the_header_says() -> None:
     """Stored bytes and content, neither more nor fewer."""
     head, stored = encode(Kind.BLOB, b"text " * 1000)
@@ -185,12 +176,12 @@ def test_a_declared_size_is_not_trusted() -> None:
 
 def test_a_compressors_bug_never_costs_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """What zstd returns is decoded and compared before it is kept."""
-    frame._tools().compressor(3)  # so that there is one to replace
+    zstd._tools().compressor(3)  # so that there is one to replace
 
     class Broken:
         def compress(self, data: bytes) -> bytes:
             return zstandard.ZstdCompressor().compress(bytes(data)[:-1] + b"\xff")
 
-    monkeypatch.setitem(frame._tools()._compressors, 3, Broken())
+    monkeypatch.setitem(zstd._tools()._compressors, 3, Broken())
     with pytest.raises(Corrupt, match="nothing was stored"):
         encode(Kind.BLOB, b"text " * 1000)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from objstore import files, layout
 from objstore.errors import Corrupt, NotFound, ReadOnly, RemoteError, StoreError, Unsupported
-from objstore.frame import Encoding, FrameHeader, compress, encode, encode_list
+from objstore.frame import Encoding, FrameHeader, encode, encode_list
 from objstore.graph import closure
 from objstore.heads import Head, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
@@ -27,6 +27,7 @@ from objstore.remotes.memory import MemoryRemote
 from objstore.store import Store
 from objstore.sync import push
 from objstore.testing import Counting, Faulty, names
+from objstore.zstd import compress
 
 MIB = layout.MIB
 Content: TypeAlias = "dict[str, bytes | Path]"
