@@ -148,6 +148,7 @@ class Objects:
                 self._index.doubt(place)
             self._frames.clear()
             self._frames_size = 0
+            self._scrubbed.clear()
             self._maps.clear()
             self.refresh()
 

@@ -533,18 +533,25 @@ def test_threads_find_everything_while_the_index_changes(store: Store, little: N
 def test_a_network_file_system_may_say_stale(
     indexed: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, from whichever read it comes: the file is opened again, or another one is used."""
+    """From whichever read on, of one descriptor: the file is opened again, or another one is used."""
     store, _ = indexed
-    real, failing = os.pread, -1
+    read, close, failing, stale = os.pread, os.close, -1, set[int]()
 
     def pread(fd: int, size: int, offset: int) -> bytes:
         nonlocal failing
         failing -= 1
         if failing == 0:
+            stale.add(fd)
+        if fd in stale:
             raise OSError(errno.ESTALE, "Stale file handle")
-        return real(fd, size, offset)
+        return read(fd, size, offset)
+
+    def closed(fd: int) -> None:
+        stale.discard(fd)
+        close(fd)
 
     monkeypatch.setattr(os, "pread", pread)
+    monkeypatch.setattr(os, "close", closed)
     for moment in range(1, 7):
         objects = Objects(store.root)
         objects.refresh()
@@ -652,14 +659,11 @@ def test_a_range_costs_three_reads_at_most(store: Store, monkeypatch: pytest.Mon
     """The list, one page of it and the neighbouring frames, in a paged list of a store that was just opened."""
     source = random.Random(2)
     chunks = [source.randbytes(layout.CHUNK_MIN) for _ in range(60)]
-    parts = [ChunkList(0, tuple((blob(c), len(c)) for c in chunks[at : at + 30])) for at in (0, 30)]
-    top = ChunkList(1, tuple((hash_object(Kind.CHUNKS, p.encode()), p.size) for p in parts))
+    parts, top = paged(chunks)
     content = b"".join(chunks)
     frames = [(*encode(Kind.BLOB, c), [(blob(c), len(c))]) for c in chunks]
     for part in parts:
-        frames.append(
-            (*encode(Kind.CHUNKS, part.encode()), [(top.items[len(frames) - 60][0], len(part.encode()))])
-        )
+        frames.append((*encode(Kind.CHUNKS, part), [(hash_object(Kind.CHUNKS, part), len(part))]))
     frames.append((*encode_list(top.encode(), top.size), [(blob(content), len(content))]))
     plant_frames(store, *((header, bytes(stored), inside) for header, stored, inside in frames))
     store.objects.trust_list(blob(content), top.encode())
@@ -680,6 +684,46 @@ def test_a_range_costs_three_reads_at_most(store: Store, monkeypatch: pytest.Mon
         assert objects.read_range(blob(content), offset, 100) == content[offset : offset + 100]
         assert len(reads) <= 3  # what was decoded is kept
         monkeypatch.setattr(os, "pread", real)
+
+
+def paged(chunks: list[bytes]) -> tuple[list[bytes], ChunkList]:
+    """The two pages of a list, encoded, and the list of them."""
+    half = len(chunks) // 2
+    parts = [ChunkList(0, tuple((blob(c), len(c)) for c in part)) for part in (chunks[:half], chunks[half:])]
+    top = ChunkList(1, tuple((hash_object(Kind.CHUNKS, p.encode()), p.size) for p in parts))
+    return [part.encode() for part in parts], top
+
+
+def test_a_blob_whose_pages_are_in_the_trash_is_not_complete(store: Store) -> None:
+    """It can be read, but a writer that took it for stored would leave it without its pages."""
+    chunks = [random.Random(n).randbytes(900) for n in range(4)]
+    pages, top = paged(chunks)
+    content = b"".join(chunks)
+    plant(store, chunks)
+    plant_frames(store, (*encode_list(top.encode(), top.size), [(blob(content), len(content))]))
+    aside = plant(store, pages, kind=Kind.CHUNKS)
+    assert Objects(store.root).complete(blob(content))
+    trash.set_aside(store.root, layout.pack_path(aside), 7)
+    objects = Objects(store.root)
+    assert objects.read(blob(content)) == content
+    assert not objects.complete(blob(content))
+
+
+def test_a_damaged_list_names_nothing(store: Store) -> None:
+    """Not even to gc, which would take other chunks for those that are needed: whichever of its bytes is changed."""
+    chunks = [random.Random(n).randbytes(900) for n in range(3)]
+    content, top = b"".join(chunks), ChunkList(0, tuple((blob(c), len(c)) for c in chunks))
+    plant(store, chunks)
+    header, stored = encode_list(top.encode(), top.size)
+    pack_id = plant_frames(store, (header, stored, [(blob(content), len(content))]))
+    path = pack_file(store, pack_id)
+    data = path.read_bytes()
+    for at in range(24 + len(stored)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
+        with pytest.raises(StoreError):
+            Objects(store.root).lists(blob(content))
+    path.write_bytes(data)
+    assert Objects(store.root).lists(blob(content)) == [top]
 
 
 def test_holes_are_known_without_being_read(store: Store) -> None:
