@@ -35,6 +35,7 @@ _FRAMES_KEPT: Final = (
 )  # bytes of decoded frames kept: neighbours are often read one after another
 _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
 _FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
+_PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
@@ -147,6 +148,7 @@ class Objects:
                 self._index.doubt(place)
             self._frames.clear()
             self._frames_size = 0
+            self._scrubbed.clear()
             self._maps.clear()
             self.refresh()
 
@@ -435,12 +437,23 @@ class Objects:
         if top.level == 0:
             return at, items
         skipped, chunks = at, list[tuple[ObjectId, int]]()
+        self._read_ahead([page_id for page_id, _ in items[:_PAGES_AHEAD]])
         for page_id, size in items:
             before, inside = self._page_map(place, page_id, size).between(max(offset - at, 0), end - at)
             skipped = skipped if chunks else at + before
             chunks += inside
             at += size
         return skipped, chunks
+
+    def _read_ahead(self, page_ids: list[ObjectId]) -> None:
+        """Read pages that are neighbours at once, into the frames that are kept; what fails is read again alone."""
+        unread = [page_id for page_id in page_ids if page_id not in self._maps]
+        places = [places[0] for places in map(self.locate, unread) if places]
+        if len(places) > 1:
+            with suppress(StoreError):
+                for run in _runs([[_Piece(place.entry.id, place.entry.size, place)] for place in places]):
+                    for _ in self._fetch_run(run):
+                        pass
 
     def _top_map(self, place: Location) -> ListMap:
         found = self._map((place.pack_id, place.at), lambda: self._content(place))
@@ -577,8 +590,8 @@ class Objects:
             for piece in pieces:
                 entry = _place(piece).entry
                 content = raw[entry.offset : entry.offset + entry.size]
-                if len(content) != piece.size or hash_object(Kind.BLOB, content) != piece.id:
-                    raise Corrupt(f"chunk {piece.id} is not what its id says")
+                if len(content) != piece.size or hash_object(place.kind, content) != piece.id:
+                    raise Corrupt(f"object {piece.id} is not what its id says")
                 yield content
 
     # --- frames --------------------------------------------------------------------------------------------------
