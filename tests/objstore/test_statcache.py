@@ -326,9 +326,10 @@ def test_a_file_that_grows_while_it_is_read_is_stored_as_it_was_read(
 
 @pytest.mark.parametrize("size", [64 * KIB, 100_000, MIB, 3 * MIB + 1, LARGE])
 def test_a_large_file_whose_times_lie_is_noticed_by_a_few_places(
-    store: Store, tmp_path: Path, size: int
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Its start and its end are among them; a change elsewhere may hide, which `force` finds."""
+    monkeypatch.setattr(layout, "STAT_SAMPLE", 0)  # which are whole files
     path, other = tmp_path / "it", tmp_path / "other"
     path.write_bytes(noise(size))
     time.sleep(OLD)
