@@ -7,6 +7,7 @@ writer beside it needs, and finds set aside, is put back by that writer, or by t
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
 import shutil
@@ -217,12 +218,12 @@ class _Round:
         put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
         deleted = [item.size for item in old if self._delete(item)]
         swept = _sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
+        _remove_empty(self._root, math.inf if self._wish.now else self._clock - layout.GRACE_NOW)
         for file in plan.aside:
             self._set_aside(file)
         for holding in plan.in_part:
             self._rewrite(plan, holding)
         self._forget({str(head.id) for head in plan.heads})
-        _remove_empty(self._root, self._clock)
         return GcReport(
             kept=Amount.of([*self._kept, *put_back]),
             aside=Amount.of(self._aside),
@@ -535,8 +536,11 @@ def _remove_old(path: Path, before: float) -> int | None:
     return status.st_size
 
 
-def _remove_empty(root: Path, clock: float) -> None:
-    """Remove folders that hold nothing: at once in the trash, else after an hour: somebody may just have made them."""
+def _remove_empty(root: Path, before: float) -> None:
+    """Remove folders that hold nothing: any in the trash, and others that have not changed since.
+
+    Who makes one to put a file into it, and finds it gone, makes it again.
+    """
     for epoch in trash.epochs(root):
         for folder, _, _ in os.walk(root / layout.TRASH / str(epoch), topdown=False):
             with suppress(OSError):
@@ -544,7 +548,7 @@ def _remove_empty(root: Path, clock: float) -> None:
     for base in (layout.PACKS, layout.REFS):
         for path in _entries(root / base):
             with suppress(OSError):
-                if clock - _changed(path.lstat()) > layout.GRACE_NOW:
+                if _changed(path.lstat()) <= before:
                     os.rmdir(path)
 
 
