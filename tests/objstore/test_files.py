@@ -334,6 +334,17 @@ def test_folders_nested_too_deep_are_refused_when_stored(store: Store, tmp_path:
         put_folder(store, tmp_path / "in")
 
 
+def test_what_a_disk_takes_in_parts_is_written_whole(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write may end early: near the end of a disk, after a signal, beyond 2 GiB."""
+    data, plain = random.Random(3).randbytes(20_000), os.write
+    tree = put_entries(store, entry(store, "a", data))
+    monkeypatch.setattr(os, "write", lambda fd, rest: plain(fd, rest[:3000]))
+    files.checkout(store.objects, tree, tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_bytes() == data
+
+
 # --- a disk that is full -------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,8 @@ KIB, MIB = layout.KIB, layout.MIB
 LARGE = 20 * MIB
 OLD = layout.STAT_MARGIN / 1e9 + 0.05  # seconds after which a file's change is no longer racy
 
+SYSFS = Path("/sys/kernel/mm/transparent_hugepage")
+
 proc_io = pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="bytes read are counted by /proc")
 
 
@@ -229,6 +231,30 @@ def test_a_file_without_a_size_is_not_trusted(store: Store, source: Path) -> Non
     put(store, source)
     assert "empty" not in known(store, source)
     assert "large0" in known(store, source)
+
+
+@pytest.mark.skipif(not os.access(SYSFS / "enabled", os.R_OK), reason="there is no such folder of /sys")
+def test_a_file_that_gives_less_than_its_size_is_not_trusted(store: Store) -> None:
+    """As the files of /sys do: all have a size of 4096, and none changes its times when it changes."""
+    assert (SYSFS / "enabled").stat().st_size == 4096
+    tree = put(store, SYSFS)
+    assert files.list_tree(store.objects, tree)[0].size < 4096
+    assert known(store, SYSFS) == []
+
+
+def test_a_file_is_asked_again_once_it_is_open(
+    store: Store, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, a network file system may answer from memory what the file was a minute ago."""
+    put(store, large)
+    plain, old = os.stat, large.stat()
+    content = bytearray(noise(LARGE))
+    content[7_777_777] ^= 1  # where no spot is
+    large.write_bytes(content)
+    monkeypatch.setattr(
+        os, "stat", lambda path, **named: old if str(path) == str(large) else plain(path, **named)
+    )
+    assert put(store, large) == blob(content)
 
 
 def stat_of(path: Path, mtime_ns: int, ctime_ns: int) -> os.stat_result:
