@@ -165,6 +165,11 @@ class Objects:
         self._look()
         return self._index.find(object_id)
 
+    def holder(self, object_id: ObjectId) -> tuple[str, bool] | None:
+        """A pack with a copy of the object, and whether that is a chunk list; None where no pack has one."""
+        self._look()
+        return self._index.holder(object_id)
+
     def has(self, object_id: ObjectId) -> bool:
         """Whether a readable pack holds the object."""
         if not self._scanned:

@@ -100,19 +100,24 @@ class Transaction:
 
         By the index alone: no stored byte is read.
         """
-        places = self._objects.locate(object_id)
-        if not places:
+        found = self._objects.holder(object_id)
+        if found is None:
             return False
-        needed = [object_id]
-        if places[0].is_list:
-            if not self._objects.complete(object_id):
+        pack_id, is_list = found
+        if is_list and not self._rely_on_chunks(object_id):
+            return False
+        self._relied.setdefault(pack_id, set()).add(object_id)
+        return True
+
+    def _rely_on_chunks(self, object_id: ObjectId) -> bool:
+        places = self._objects.locate(object_id)
+        if not places or not self._objects.complete(object_id):
+            return False
+        for chunk_id, _ in self._objects.chunks(places[0]):
+            found = self._objects.holder(chunk_id)
+            if found is None:
                 return False
-            needed += [chunk_id for chunk_id, _ in self._objects.chunks(places[0])]
-        for each in needed:
-            found = self._objects.locate(each)
-            if not found:
-                return False
-            self._relied.setdefault(found[0].pack_id, set()).add(each)
+            self._relied.setdefault(found[0], set()).add(chunk_id)
         return True
 
     def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:
