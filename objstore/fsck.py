@@ -177,6 +177,7 @@ class Inspection:
     # --- packs -------------------------------------------------------------------------------------------------------
 
     def _check_packs(self) -> None:
+        self.objects.refresh()  # before the ids are collected: to build an index takes memory, too
         checked: set[str] = set()
         with Scrubber(content=self._level is Level.CONTENT) as scrubber:
             while found := set(pack_files(self._root)) - checked:
