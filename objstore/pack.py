@@ -17,7 +17,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from objstore import layout
-from objstore.errors import Corrupt, Unsupported
+from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, FrameHeader
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 
@@ -86,6 +86,8 @@ class Footer:
         """Parse and check. Raises Corrupt or Unsupported."""
         if len(data) < _FOOTER.size:
             raise Corrupt("a pack footer is cut short")
+        if len(data) > layout.FOOTER_MAX:
+            raise Corrupt(f"a pack footer of {len(data)} bytes is over the limit of {layout.FOOTER_MAX}")
         magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
         if magic != _FOOTER_MAGIC or zero != _ZERO:
             raise Corrupt("no pack footer here")
@@ -134,8 +136,10 @@ def _check(frames: tuple[FrameEntry, ...], objects: tuple[ObjectEntry, ...]) -> 
     for f, count, size in zip(frames, counts, filled, strict=True):
         if count != f.objects or size != f.header.raw_size:
             raise Corrupt("a frame's objects do not fill it")
-    if any((a.id, a.frame, a.offset) > (b.id, b.frame, b.offset) for a, b in pairwise(objects)):
-        raise Corrupt("a pack footer's objects are not in order")
+    for a, b in pairwise(objects):
+        # Nearly all differ in their ids: only then are no tuples made.
+        if a.id >= b.id and (a.id, a.frame, a.offset) > (b.id, b.frame, b.offset):
+            raise Corrupt("a pack footer's objects are not in order")
 
 
 class PackWriter:
@@ -151,7 +155,12 @@ class PackWriter:
     def add(
         self, header: FrameHeader, stored: bytes | memoryview, members: list[tuple[ObjectId, int]]
     ) -> None:
-        """Append a frame that holds `members`, pairs of (id, bytes of content) in their order in the content."""
+        """Append a frame that holds `members`, pairs of (id, bytes of content) in their order in the content.
+
+        Raises StoreError where it would need a longer footer than readers accept; see `full`.
+        """
+        if self._footer_size + _FRAME.size + len(members) * _OBJECT.size > layout.FOOTER_MAX:
+            raise StoreError(f"a pack of {len(self._objects)} objects can take no more: begin another")
         packed = header.pack()
         xxh3 = xxh3_64_intdigest(packed + bytes(stored))
         pin = _NO_PIN if header.encoding is Encoding.RAW else hash_bytes(stored)
@@ -163,6 +172,20 @@ class PackWriter:
         self._file.write(stored)
         self._frames.append(FrameEntry(header, len(members), xxh3, pin, self.size))
         self.size += HEADER_SIZE + len(stored)
+
+    @property
+    def full(self) -> bool:
+        """Whether the pack is to be finished: it is as long as packs should be, or its footer is."""
+        return self.size >= layout.PACK_TARGET or self.footer_full
+
+    @property
+    def footer_full(self) -> bool:
+        """Whether it holds about as many objects as one footer can list."""
+        return self._footer_size >= layout.FOOTER_FULL
+
+    @property
+    def _footer_size(self) -> int:
+        return _FOOTER.size + len(self._frames) * _FRAME.size + len(self._objects) * _OBJECT.size
 
     @property
     def empty(self) -> bool:

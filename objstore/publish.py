@@ -152,7 +152,7 @@ class Transaction:
                 self._small = PackWriter(temporary(self._root))
             for header, stored, members in encode_group(kind, group):
                 self._small.add(header, stored, members)
-            if self._small.size >= layout.PACK_TARGET:
+            if self._small.full:
                 self._finish_small()
 
     def _flush_all(self) -> None:
@@ -250,7 +250,7 @@ class _LargeBlob:
                 if self._writer is None:
                     self._writer = PackWriter(temporary(self._root))
                 self._writer.add(header, stored, members)
-                if self._writer.size >= layout.PACK_TARGET:
+                if self._writer.full:
                     self._finish()
 
     def _finish(self) -> None:

@@ -6,6 +6,7 @@ are refused, so that one record has one id. Fields that this version does not kn
 
 from __future__ import annotations
 
+import re
 import struct
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,22 +18,33 @@ from typing import Any, Final
 import orjson
 
 from objstore import layout
-from objstore.errors import Corrupt, InvalidName, Unsupported
+from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
 from objstore.ids import Kind, ObjectId, hash_object
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """The canonical JSON of a record. Raises Corrupt for what JSON cannot hold (NaN must be spelled out before)."""
+    """The canonical JSON of a record.
+
+    Raises Corrupt for what JSON cannot hold (NaN must be spelled out before), StoreError for what no reader accepts.
+    """
     try:
-        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+        data = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         raise Corrupt(f"a record cannot be written as JSON: {error}") from error
+    if excess := _excess(data):
+        raise StoreError(f"a record {excess}: make it smaller")
+    return data
 
 
 def parse_canonical(data: bytes, what: str) -> dict[str, Any]:
-    """The record in canonical bytes; `what` names it in errors. Raises Corrupt for anything but canonical JSON."""
-    if len(data) > layout.RECORD_MAX:
-        raise Corrupt(f"{what} has {len(data)} bytes, more than the {layout.RECORD_MAX} a record may have")
+    """The record in canonical bytes; `what` names it in errors. Raises Corrupt for anything but canonical JSON.
+
+    Takes less than 64 MiB, whatever the bytes are.
+    """
+    if excess := _excess(data):
+        raise Corrupt(f"{what} {excess}")
     try:
         record = orjson.loads(data)
         again = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
@@ -41,6 +53,38 @@ def parse_canonical(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(record, dict) or again != data:
         raise Corrupt(f"{what} is not a canonical record")
     return record
+
+
+def _excess(data: bytes) -> str:
+    """What a record has too much of, to go behind its name; nothing where it keeps the limits."""
+    if len(data) > layout.JSON_MAX:
+        return f"has {len(data)} bytes, more than the {layout.JSON_MAX} that one may have"
+    if count_values(data, layout.VALUES_MAX) > layout.VALUES_MAX:
+        return f"has more than the {layout.VALUES_MAX} values that one may have"
+    return ""
+
+
+def count_values(data: bytes, limit: int) -> int:
+    """How many commas, colons and opening brackets a JSON text has outside of strings, or some number over `limit`.
+
+    So many objects, less one, a parser makes of it at most. Made of whole-text searches where there are few, since the
+    parser itself takes no longer.
+    """
+    if (found := _count(data, 0, len(data))) <= limit:
+        return found
+    found = at = 0
+    # Many may stand in strings. Two quotes more end the last string even of a text that was cut within one: a pattern
+    # that fails would be tried again from every quote on.
+    for number, string in enumerate(_STRING.finditer(data + b'""')):
+        found += _count(data, at, string.start())
+        at = string.end()
+        if found > limit or number > 2 * limit:
+            return limit + 1
+    return found + _count(data, at, len(data))
+
+
+def _count(data: bytes, start: int, end: int) -> int:
+    return sum(data.count(mark, start, end) for mark in (b",", b":", b"[", b"{"))
 
 
 class Mode(str, Enum):
@@ -84,12 +128,14 @@ class Tree:
         """Parse and check one record: order, names, sizes. Raises Corrupt."""
         record = parse_canonical(data, "a tree")
         try:
-            version = check_count(record["v"])
-            entries = tuple(_entry(row) for row in _list(record["entries"]))
+            version, rows = check_count(record["v"]), _list(record["entries"])
+            if version != 1 or len(rows) > layout.TREE_PAGE_MAX:
+                raise Corrupt(f"a tree of version {version} with {len(rows)} entries cannot be read")
+            entries = tuple(map(_entry, rows))
         except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, Corrupt):
+                raise
             raise Corrupt(f"a tree has a damaged entry: {error}") from error
-        if version != 1 or len(entries) > layout.TREE_PAGE_MAX:
-            raise Corrupt(f"a tree of version {version} with {len(entries)} entries cannot be read")
         names = [e.name.encode() for e in entries]
         if any(a >= b for a, b in pairwise(names)):
             raise Corrupt("a tree's entries are not in order, or a name stands twice")
@@ -111,11 +157,11 @@ def _entry(row: Any) -> TreeEntry:
 def check_name(name: str) -> str:
     """Return `name` if a tree may hold it. Raises InvalidName for empty, `.`, `..`, `/`, NUL, or what is not UTF-8."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise InvalidName(f"{name!r} cannot be a name in a tree")
+        raise InvalidName(f"{name!r:.80} cannot be a name in a tree")
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise InvalidName(f"{name!r} is not valid UTF-8: rename the file") from error
+        raise InvalidName(f"{name!r:.300} is not valid UTF-8: rename the file") from error
     return name
 
 
@@ -169,22 +215,26 @@ class ChunkList:
     items: tuple[tuple[ObjectId, int], ...]
 
     def encode(self) -> bytes:
-        """Magic, version, level, count, then 40 bytes an item."""
+        """Magic, version, level, count, then 40 bytes an item. Raises StoreError for more pages than one may have."""
+        if self.level and len(self.items) > layout.LIST_PAGES_MAX:
+            raise StoreError(
+                f"a file of {self.size} bytes needs {len(self.items)} pages of chunks: store it in parts"
+            )
         head = _LIST_HEAD.pack(_LIST_MAGIC, 1, self.level, 0, len(self.items))
         return head + b"".join(_LIST_ENTRY.pack(i, n) for i, n in self.items)
 
     @classmethod
     def decode(cls, data: bytes) -> ChunkList:
         """Parse and check one record. Raises Corrupt."""
-        if len(data) < _LIST_HEAD.size or len(data) > layout.RECORD_MAX:
+        if not _LIST_HEAD.size <= len(data) <= layout.RECORD_MAX:
             raise Corrupt(f"a chunk list of {len(data)} bytes")
         magic, version, level, zero, count = _LIST_HEAD.unpack_from(data)
         if (magic, version, zero) != (_LIST_MAGIC, 1, 0) or level > 1:
             raise Corrupt("not a chunk list of version 1")
         if len(data) != _LIST_HEAD.size + count * _LIST_ENTRY.size or count == 0:
             raise Corrupt("a chunk list's length is not what its count says")
-        if level == 0 and count > layout.LIST_PAGE_MAX:
-            raise Corrupt(f"a page of a chunk list has {count} entries")
+        if count > (layout.LIST_PAGES_MAX if level else layout.LIST_PAGE_MAX):
+            raise Corrupt(f"a chunk list of level {level} has {count} entries")
         items = tuple((ObjectId(i), n) for i, n in _LIST_ENTRY.iter_unpack(data[_LIST_HEAD.size :]))
         if any(not 0 < n <= (layout.CHUNK_MAX if level == 0 else layout.RAW_MAX) for _, n in items):
             raise Corrupt("a chunk list has an impossible length")
@@ -275,26 +325,26 @@ class Commit:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+        raise TypeError(f"{value!r:.80} is not text")
     return value
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+        raise TypeError(f"{value!r:.80} is not a list")
     return value
 
 
 def check_count(value: Any) -> int:
     """Return `value` if a record may hold it as a number: 0 to 2**53 - 1. Raises TypeError."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= layout.COUNT_MAX:
-        raise TypeError(f"{value!r} is not a count")
+        raise TypeError(f"{value!r:.80} is not a count")
     return value
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is not true or false")
+        raise TypeError(f"{value!r:.80} is not true or false")
     return value
 
 
@@ -303,8 +353,21 @@ def format_bytes() -> bytes:
     return orjson.dumps(layout.FORMAT, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What this version may do with a store that it can read: write into it, and delete from it."""
+
+    write: bool
+    delete: bool
+
+
 def check_format(data: bytes, where: object) -> bool:
-    """Whether this version may write the store at `where` whose `format` holds `data`.
+    """Whether this version may write the store at `where`; else as `read_format`."""
+    return read_format(data, where).write
+
+
+def read_format(data: bytes, where: object) -> Allowed:
+    """What this version may do with the store at `where` whose `format` holds `data`.
 
     Raises Unsupported when it may not even read it, Corrupt.
     """
@@ -316,13 +379,20 @@ def check_format(data: bytes, where: object) -> bool:
         version, algorithm = found["version"], found["hash"]
         if (version, algorithm) != (layout.FORMAT["version"], layout.FORMAT["hash"]):
             # Before anything else is looked at: a later version may have no such fields.
-            raise Unsupported(f"{where} has format {version}/{algorithm}: update this program")
-        features = found["features"]
-        read, write, _ = (_list(features[part]) for part in ("read", "write", "gc"))
+            raise Unsupported(f"{where} has format {version!r:.20}/{algorithm!r:.20}: update this program")
+        read, write, delete = (_unknown(found["features"], part) for part in ("read", "write", "gc"))
         chunker = _text(found["chunker"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise damaged from error
     if read:
-        raise Unsupported(f"{where} needs {', '.join(map(str, read))}: update this program")
-    # Who cuts differently does no harm, but would store every large file a second time.
-    return not write and chunker == layout.FORMAT["chunker"]
+        raise Unsupported(f"{where} needs {', '.join(read):.200}: update this program")
+    # Who cuts differently does no harm, but would store every large file a second time. What may not be written may
+    # not be deleted from either: who does not know what is in there cannot tell what is needed.
+    writable = not write and chunker == layout.FORMAT["chunker"]
+    return Allowed(write=writable, delete=writable and not delete)
+
+
+def _unknown(features: Any, part: str) -> list[str]:
+    """The features of one kind that this version does not know, as they may be shown. Raises KeyError, TypeError."""
+    names = (name if isinstance(name, str) else repr(name) for name in _list(features[part]))
+    return [ascii(name)[1:-1] for name in names if name not in layout.FEATURES[part]]

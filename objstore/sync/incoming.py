@@ -128,7 +128,12 @@ def _wanted(shown: Shown, heads: Heads, keys: Collection[str] | None) -> Iterato
         mine = here.get(key, [])
         known = {head.id for head in mine}
         if (keys is None or key in keys) and not shown.ids(key) <= known:
-            yield from (head for head in living([*mine, *shown.of(key)]) if head.id not in known)
+            try:
+                found = living([*mine, *shown.of(key)])
+            except Corrupt as error:
+                shown.damaged[f"{layout.REFS}, heads of {key}"] = str(error)
+            else:
+                yield from (head for head in found if head.id not in known)
 
 
 def _refuse(shown: Shown, wrong: dict[str, str], wanted: int, ready: int) -> None:
