@@ -72,8 +72,8 @@ def living(heads: Iterable[Head]) -> list[Head]:
         room += 4 * cost  # with one or two alive any number of dead ones is sorted out
         if looks > room:
             raise Corrupt(
-                f"{head.where}: {len(alive)} and more heads of {head.key} each hold what no other does; no run diverges "
-                "so far: remove those that came from elsewhere"
+                f"{head.where}: {len(alive)} and more heads of {head.key} each hold what no other does, and no run "
+                "diverges so far: remove those that came from elsewhere"
             )
         if not any(covers(other.commit.covers, mine) for other in alive):
             alive = [other for other in alive if not covers(mine, other.commit.covers)]
