@@ -27,7 +27,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def put_file(transaction: Transaction, path: Path) -> tuple[ObjectId, int]:
     """Store a file's content; returns (blob id, bytes). Memory stays bounded, whatever the size."""
     with path.open("rb", buffering=0) as file:
-        return transaction.put_stream(lambda count: file.read(count) or b"")
+        return transaction.put_stream(file)
 
 
 def put_folder(transaction: Transaction, path: Path) -> tuple[ObjectId, int]:

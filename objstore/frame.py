@@ -119,7 +119,7 @@ def encode(
             kind, raw, Encoding.PLANES, planes.encode(raw, size, offset % size, worth), (size, offset % size)
         )
     if ratio >= layout.SAVES:
-        return _raw(kind, raw)
+        return as_it_is(kind, raw)
     binary = len(raw) > layout.GROUP_RAW_MAX and _is_binary(samples)
     return _chosen(kind, raw, Encoding.ZSTD, compress(raw, BINARY_LEVEL if binary else TEXT_LEVEL), (0, 0))
 
@@ -128,7 +128,7 @@ def _chosen(
     kind: Kind, raw: bytes | memoryview, encoding: Encoding, stored: bytes, parameters: tuple[int, int]
 ) -> tuple[FrameHeader, bytes | memoryview]:
     if len(stored) >= len(raw) * layout.SAVES:
-        return _raw(kind, raw)
+        return as_it_is(kind, raw)
     return FrameHeader(kind, encoding, parameters, len(raw), len(stored)), stored
 
 
@@ -157,7 +157,8 @@ def decode(header: FrameHeader, stored: bytes) -> bytes:
     return planes.decode(stored, header.raw_size, size, phase)
 
 
-def _raw(kind: Kind, raw: bytes | memoryview) -> tuple[FrameHeader, bytes | memoryview]:
+def as_it_is(kind: Kind, raw: bytes | memoryview) -> tuple[FrameHeader, bytes | memoryview]:
+    """Represent content as itself."""
     return FrameHeader(kind, Encoding.RAW, (0, 0), len(raw), len(raw)), raw
 
 

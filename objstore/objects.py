@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from xxhash import xxh3_64_intdigest
+
 from objstore import layout
 from objstore.errors import Corrupt, Lost, NotFound, StoreError
 from objstore.frame import HEADER_SIZE, Encoding, decode
@@ -71,6 +73,9 @@ class Objects:
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._proved: set[bytes] = set()  # chunk lists, by `_proof`, whose whole content had the right hash
+        self._scrubbed: dict[
+            tuple[str, int], bool
+        ] = {}  # frames, by (pack id, number), whose checksum was looked at
         self._scanned = False
         self.damaged: dict[str, str] = {}  # relative path -> what is wrong with it
 
@@ -114,7 +119,10 @@ class Objects:
     def add(self, pack_id: str, footer: Footer) -> None:
         """Take a pack that was just published into the index."""
         with _guard:
-            if pack_id in self._packs:
+            if pack_id in self._packs:  # written anew, perhaps because the file that was there is damaged
+                self._open.pop(pack_id, None)
+                self._frames.clear()
+                self._scrubbed.clear()
                 return
             self._packs[pack_id] = footer
             for row, entry in enumerate(footer.objects):
@@ -162,6 +170,31 @@ class Objects:
     def has(self, object_id: ObjectId) -> bool:
         """Whether a readable pack holds the object."""
         return bool(self.locate(object_id))
+
+    def sound(self, object_id: ObjectId) -> str | None:
+        """A pack with a copy of the object whose stored bytes have their checksum, looked at once; None without one."""
+        for place in self.locate(object_id):
+            key = (place.pack_id, place.entry.frame)
+            good = self._scrubbed.get(key)
+            if good is None:
+                good = self._scrubbed[key] = self._scrub(place)
+            if good:
+                return place.pack_id
+        return None
+
+    def _scrub(self, place: Location) -> bool:
+        try:
+            frame = self.footer(place.pack_id).frames[place.entry.frame]
+            data = _scratch(frame.size)
+            size = os.preadv(self._file(place.pack_id).fd, [data], frame.offset)
+        except (StoreError, OSError):
+            return False
+        sound = size == frame.size and xxh3_64_intdigest(data) == frame.xxh3
+        return sound and data[:HEADER_SIZE] == frame.header.pack()
+
+    def trust_list(self, blob_id: ObjectId, encoded: bytes) -> None:
+        """Note that a chunk list, of these bytes, makes up that blob: its writer has hashed the whole."""
+        self._proved.add(hash_bytes(blob_id + encoded))
 
     def complete(self, object_id: ObjectId) -> bool:
         """Whether a copy of the blob is here with all chunks that it names; by ids, without reading content."""
@@ -432,6 +465,20 @@ class Objects:
                     self._open.popitem(last=False)
             self._open.move_to_end(pack_id)
             return file
+
+
+class _Scratch(threading.local):
+    """A buffer of each thread for bytes that are only looked at: fresh memory costs a fault a page."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(layout.FRAME_RAW_MAX + layout.KIB))
+
+
+_local = _Scratch()
+
+
+def _scratch(size: int) -> memoryview:
+    return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
 
 
 def _check_kind(place: Location, kind: Kind) -> None:

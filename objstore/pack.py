@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
@@ -142,6 +142,27 @@ def _check(frames: tuple[FrameEntry, ...], objects: tuple[ObjectEntry, ...]) -> 
             raise Corrupt("a pack footer's objects are not in order")
 
 
+@dataclass(frozen=True, slots=True)
+class SealedFrame:
+    """A frame ready to be written: its header and payload, its checksums, and its members as (id, bytes of content)."""
+
+    header: FrameHeader
+    stored: bytes | memoryview
+    members: Sequence[tuple[ObjectId, int]]
+    xxh3: int
+    pin: bytes
+
+
+def seal_frame(
+    header: FrameHeader, stored: bytes | memoryview, members: Sequence[tuple[ObjectId, int]]
+) -> SealedFrame:
+    """Compute what a footer pins a frame with. `members` stand in their order in the content."""
+    check = xxh3_64(header.pack())
+    check.update(stored)
+    pin = _NO_PIN if header.encoding is Encoding.RAW else hash_bytes(stored)
+    return SealedFrame(header, stored, members, check.intdigest(), pin)
+
+
 class PackWriter:
     """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename."""
 
@@ -149,29 +170,27 @@ class PackWriter:
         self.path = path
         self._file = path.open("xb", buffering=layout.MIB)
         self._frames: list[FrameEntry] = []
-        self._objects: list[ObjectEntry] = []
+        self._objects: list[tuple[ObjectId, int, int, int]] = []  # as in an ObjectEntry
         self.size = 0
 
     def add(
-        self, header: FrameHeader, stored: bytes | memoryview, members: list[tuple[ObjectId, int]]
+        self, header: FrameHeader, stored: bytes | memoryview, members: Sequence[tuple[ObjectId, int]]
     ) -> None:
-        """Append a frame that holds `members`, pairs of (id, bytes of content) in their order in the content.
+        """Append a frame that holds `members`, pairs of (id, bytes of content) in their order in the content."""
+        self.write(seal_frame(header, stored, members))
 
-        Raises StoreError where it would need a longer footer than readers accept; see `full`.
-        """
-        if self._footer_size + _FRAME.size + len(members) * _OBJECT.size > layout.FOOTER_MAX:
+    def write(self, frame: SealedFrame) -> None:
+        """Append a frame. Raises StoreError where it would need a longer footer than readers accept; see `full`."""
+        if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
             raise StoreError(f"a pack of {len(self._objects)} objects can take no more: begin another")
-        packed = header.pack()
-        xxh3 = xxh3_64_intdigest(packed + bytes(stored))
-        pin = _NO_PIN if header.encoding is Encoding.RAW else hash_bytes(stored)
         number, offset = len(self._frames), 0
-        for object_id, size in members:
-            self._objects.append(ObjectEntry(object_id, number, offset, size))
+        for object_id, size in frame.members:
+            self._objects.append((object_id, number, offset, size))
             offset += size
-        self._file.write(packed)
-        self._file.write(stored)
-        self._frames.append(FrameEntry(header, len(members), xxh3, pin, self.size))
-        self.size += HEADER_SIZE + len(stored)
+        self._file.write(frame.header.pack())
+        self._file.write(frame.stored)
+        self._frames.append(FrameEntry(frame.header, len(frame.members), frame.xxh3, frame.pin, self.size))
+        self.size += HEADER_SIZE + len(frame.stored)
 
     @property
     def full(self) -> bool:
@@ -195,16 +214,15 @@ class PackWriter:
     @property
     def ids(self) -> set[ObjectId]:
         """The objects added so far."""
-        return {entry.id for entry in self._objects}
+        return {entry[0] for entry in self._objects}
 
     def finish(self) -> tuple[str, Footer]:
         """Write the footer, fsync, close; returns the pack's id (64 hex digits) and footer.
 
         An error from fsync is final: the kernel may have dropped the pages, so the file must be thrown away.
         """
-        footer = Footer(
-            tuple(self._frames), tuple(sorted(self._objects, key=lambda o: (o.id, o.frame, o.offset)))
-        )
+        self._objects.sort()
+        footer = Footer(tuple(self._frames), tuple(ObjectEntry(*row) for row in self._objects))
         data = footer.encode()
         self._file.write(data + _TRAILER.pack(len(data), _TRAILER_MAGIC))
         self._file.flush()

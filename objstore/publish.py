@@ -9,28 +9,33 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
-from objstore import layout
-from objstore.chunker import cut
+from objstore import layout, trash
+from objstore.chunker import Region
 from objstore.errors import StoreError
-from objstore.frame import FrameHeader, encode, encode_list
-from objstore.ids import Hasher, Kind, ObjectId, hash_object
+from objstore.frame import FrameHeader, encode
+from objstore.ids import Kind, ObjectId, hash_object
+from objstore.large import LargeBlob, Source, fill
 from objstore.objects import Objects
 from objstore.pack import PackWriter
-from objstore.records import ChunkList, Commit, pages
+from objstore.records import Commit
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+_IN_HAND_MAX = 16 * layout.MIB  # bytes of relied-on content kept, to store it anew should a collector take it
 
-_WINDOW = 4 * layout.MIB  # bytes read at a time from a large file
-_LARGE = layout.BLOB_MAX  # blobs above this go to packs of their own, which a deletion frees whole
-_THREADS = 2
-
-Read = Callable[[int], bytes]
 Encoded = list[tuple[FrameHeader, bytes | memoryview, list[tuple[ObjectId, int]]]]
+
+
+class _Group:
+    """Small objects of one kind that will share a frame."""
+
+    __slots__ = ("members", "size")
+
+    def __init__(self) -> None:
+        self.members: list[tuple[ObjectId, bytes]] = []
+        self.size = 0
 
 
 class Transaction:
@@ -38,14 +43,20 @@ class Transaction:
 
     An error of the disk, above all one from fsync, ends it for good: nothing of it becomes a head, and it must be
     begun anew. Not for use by several threads at once.
+
+    What is stored already is relied on instead of being stored again. Whatever a collector does meanwhile, no head is
+    left behind whose objects are gone: before the heads and after them each pack that was relied on is looked for.
     """
 
     def __init__(self, root: Path, objects: Objects) -> None:
         self._root = root
         self._objects = objects
-        self._groups: dict[Kind, list[tuple[ObjectId, bytes]]] = {}
+        self._groups: dict[Kind, _Group] = {}
         self._staged: set[ObjectId] = set()
         self._waiting: set[ObjectId] = set()  # staged, and in no published pack yet
+        self._relied: dict[str, set[ObjectId]] = {}  # by the pack that had a sound copy
+        self._in_hand: dict[ObjectId, tuple[Kind, bytes]] = {}  # of what is relied on, while memory allows
+        self._in_hand_size = 0
         self._small: PackWriter | None = None
         self._commits: list[Commit] = []
         self._over = False
@@ -64,52 +75,93 @@ class Transaction:
     # --- putting -------------------------------------------------------------------------------------------------
 
     def has(self, object_id: ObjectId) -> bool:
-        """Whether the store or this transaction holds the object already."""
-        return object_id in self._staged or self._objects.has(object_id)
+        """Whether this transaction holds the object, or the store does in a sound copy, on which it relies from now.
+
+        A copy counts as sound when its stored bytes have their checksum, which is looked at once: who stores content
+        again whose copy is damaged puts a good one beside it. May be asked by several threads at once.
+        """
+        if object_id in self._staged:
+            return True
+        pack_id = self._objects.sound(object_id)
+        if pack_id is None:
+            return False
+        self._relied.setdefault(pack_id, set()).add(object_id)
+        return True
+
+    def rely(self, object_id: ObjectId) -> bool:
+        """Whether the object is here, a large blob with all its chunks; if so, the transaction sees to it that it stays.
+
+        By the index alone: no stored byte is read.
+        """
+        places = self._objects.locate(object_id)
+        if not places:
+            return False
+        needed = [object_id]
+        if places[0].is_list:
+            if not self._objects.complete(object_id):
+                return False
+            needed += [chunk_id for chunk_id, _ in self._objects.chunks(places[0])]
+        for each in needed:
+            found = self._objects.locate(each)
+            if not found:
+                return False
+            self._relied.setdefault(found[0].pack_id, set()).add(each)
+        return True
+
+    def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:
+        """Those of many objects on which the transaction can rely, and does from now."""
+        return {object_id for object_id in object_ids if self.rely(object_id)}
 
     def put(self, kind: Kind, raw: bytes) -> ObjectId:
         """Store one object of at most 8 MiB (records: 16 MiB) and return its id; one that is there costs nothing."""
         self._check_going_on()
         object_id = hash_object(kind, raw)
         if self.has(object_id):
+            self._keep_in_hand(object_id, kind, raw)
             return object_id
         limit = layout.BLOB_MAX if kind is Kind.BLOB else layout.RECORD_MAX
         if len(raw) > limit:
             raise StoreError(f"one {kind.name.lower()} of {len(raw)} bytes is over the limit of {limit}")
-        if self._held(kind) + len(raw) > layout.GROUP_RAW_MAX:
-            self._flush(kind)
-        self._staged.add(object_id)
-        self._waiting.add(object_id)
-        self._groups.setdefault(kind, []).append((object_id, raw))
-        if self._held(kind) >= layout.GROUP_RAW_MAX:
-            self._flush(kind)
+        self._add(object_id, kind, raw)
         return object_id
 
     def put_bytes(self, data: bytes) -> ObjectId:
         """Store a blob of any size that is in memory."""
         if len(data) <= layout.BLOB_MAX:
             return self.put(Kind.BLOB, data)
-        view, at = memoryview(data), 0
+        return self.put_stream(BytesIO(data))[0]
 
-        def read(count: int) -> bytes:
-            nonlocal at
-            part = bytes(view[at : at + count])
-            at += len(part)
-            return part
+    def put_stream(self, source: Source, regions: Sequence[Region] = ()) -> tuple[ObjectId, int]:
+        """Store what a source gives until it ends, as one blob; returns (id, bytes).
 
-        return self.put_stream(read)[0]
-
-    def put_stream(self, read: Read) -> tuple[ObjectId, int]:
-        """Store what `read(count)` gives until it gives nothing, as one blob; returns (id, bytes).
-
-        Memory stays under a few windows of 8 MiB, whatever the size. What `read` raises is passed on, and leaves the
-        transaction as it was.
+        `regions` are arrays of numbers in it, sorted: a large blob is cut where they begin and end. Memory stays under
+        a few dozen MiB, whatever the size. What the source raises is passed on, and leaves the transaction as it was.
         """
         self._check_going_on()
-        first = _fill(read, layout.BLOB_MAX + 1)
-        if len(first) <= layout.BLOB_MAX:
-            return self.put(Kind.BLOB, first), len(first)
-        return _LargeBlob(self, self._root, self._objects).store(first, read)
+        first = memoryview(bytearray(layout.BLOB_MAX + 1))
+        size = fill(source, first)
+        if size <= layout.BLOB_MAX:
+            return self.put(Kind.BLOB, bytes(first[:size])), size
+        blob = LargeBlob(self)
+        try:
+            blob_id = blob.ingest(first, source, regions)
+            self.settle(chunk_id for chunk_id, _ in blob.chunks)
+            with self.ends_when_failed():
+                self._end_large(blob, blob_id)
+        except BaseException:
+            blob.discard()
+            raise
+        self._staged |= blob.new
+        self._staged.add(blob_id)
+        return blob_id, sum(size for _, size in blob.chunks)
+
+    def _end_large(self, blob: LargeBlob, blob_id: ObjectId) -> None:
+        if self.has(blob_id) and self.rely(blob_id):
+            blob.finish()
+            return
+        encoded = blob.add_list(blob_id)
+        blob.finish()
+        self._objects.trust_list(blob_id, encoded)
 
     def commit(self, commit: Commit) -> ObjectId:
         """Store a commit and make it a head when the transaction is published."""
@@ -140,17 +192,33 @@ class Transaction:
         if self._over:
             raise StoreError("this transaction has failed or was published already: begin a new one")
 
-    def _held(self, kind: Kind) -> int:
-        return sum(len(raw) for _, raw in self._groups.get(kind, ()))
+    def _add(self, object_id: ObjectId, kind: Kind, raw: bytes) -> None:
+        group = self._groups.get(kind)
+        if group is not None and group.size + len(raw) > layout.GROUP_RAW_MAX:
+            self._flush(kind)
+            group = None
+        if group is None:
+            group = self._groups[kind] = _Group()
+        self._staged.add(object_id)
+        self._waiting.add(object_id)
+        group.members.append((object_id, raw))
+        group.size += len(raw)
+        if group.size >= layout.GROUP_RAW_MAX:
+            self._flush(kind)
+
+    def _keep_in_hand(self, object_id: ObjectId, kind: Kind, raw: bytes) -> None:
+        if object_id not in self._in_hand and self._in_hand_size + len(raw) <= _IN_HAND_MAX:
+            self._in_hand[object_id] = kind, raw
+            self._in_hand_size += len(raw)
 
     def _flush(self, kind: Kind) -> None:
-        group = self._groups.pop(kind, [])
-        if not group:
+        group = self._groups.pop(kind, None)
+        if group is None:
             return
         with self.ends_when_failed():
             if self._small is None:
-                self._small = PackWriter(temporary(self._root))
-            for header, stored, members in encode_group(kind, group):
+                self._small = self.writer()
+            for header, stored, members in encode_group(kind, group.members):
                 self._small.add(header, stored, members)
             if self._small.full:
                 self._finish_small()
@@ -163,8 +231,17 @@ class Transaction:
     def _finish_small(self) -> None:
         if self._small is not None:
             writer, self._small = self._small, None
-            publish_pack(self._root, self._objects, writer)
+            self.finish(writer)
             self._waiting -= writer.ids
+
+    def writer(self) -> PackWriter:
+        """A new pack."""
+        return PackWriter(temporary(self._root))
+
+    def finish(self, writer: PackWriter) -> None:
+        """Make a pack durable and visible. Raises OSError: then it is discarded, and the transaction is over."""
+        with self.ends_when_failed():
+            publish_pack(self._root, self._objects, writer)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -173,8 +250,38 @@ class Transaction:
         self._check_going_on()
         with self.ends_when_failed():
             self._flush_all()
-            publish_heads(self._root, self._commits)
+            if self._commits:
+                self._assure(young=True)
+                publish_heads(self._root, self._commits, self._assure)
         self._over = True
+
+    def _assure(self, *, young: bool = False) -> None:
+        """See to it that all that was relied on is still in the store. Raises StoreError when some of it is gone.
+
+        `young` makes its packs young for a collector: one that has not looked at their age yet leaves them alone.
+        """
+        gone = [pack_id for pack_id in self._relied if not _is_there(self._root, pack_id, young=young)]
+        if not gone:
+            return
+        self._objects.refresh()
+        for pack_id in gone:
+            ids = self._relied.pop(pack_id)
+            missing = [i for i in ids if not self.has(i)]
+            if missing and trash.put_back(self._root, layout.pack_path(pack_id)):
+                fsync_folder((self._root / layout.pack_path(pack_id)).parent)
+                self._objects.refresh()
+                missing = [i for i in missing if not self.has(i)]
+            self._put_again(missing)
+
+    def _put_again(self, missing: list[ObjectId]) -> None:
+        for object_id in missing:
+            if object_id not in self._in_hand:
+                raise StoreError(
+                    f"object {object_id} was collected as garbage while a transaction relied on it: "
+                    "nothing was published, store it again"
+                )
+            self._add(object_id, *self._in_hand[object_id])
+        self._flush_all()
 
     def discard(self) -> None:
         """Forget everything that is not durable yet."""
@@ -182,98 +289,6 @@ class Transaction:
         if self._small is not None:
             self._small.discard()
             self._small = None
-
-
-class _LargeBlob:
-    """One blob over 8 MiB: cut, hashed and encoded by two threads while the next window is read."""
-
-    def __init__(self, transaction: Transaction, root: Path, objects: Objects) -> None:
-        self._transaction = transaction
-        self._root = root
-        self._objects = objects
-        self._writer: PackWriter | None = None
-        self._chunks: list[tuple[ObjectId, int]] = []
-        self._new: set[ObjectId] = set()
-
-    def store(self, first: bytes, read: Read) -> tuple[ObjectId, int]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        whole = Hasher(threads=_THREADS)
-        try:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                self._ingest(pool, whole, first, read)
-            blob_id, size = whole.id(), sum(n for _, n in self._chunks)
-            self._transaction.settle(chunk_id for chunk_id, _ in self._chunks)
-            if not self._objects.complete(blob_id):
-                self._add_list(blob_id, size)
-            if self._writer is not None:
-                with self._transaction.ends_when_failed():
-                    self._finish()
-        except BaseException:
-            if self._writer is not None:
-                self._writer.discard()
-            raise
-        for chunk_id in (*self._new, blob_id):
-            self._transaction.stage(chunk_id)
-        return blob_id, size
-
-    def _ingest(self, pool: ThreadPoolExecutor, whole: Hasher, first: bytes, read: Read) -> None:
-        waiting: list[Future[Encoded]] = []
-        window, more = first, first
-        while more:
-            whole.update(more)
-            more = _fill(read, _WINDOW)
-            window = self._window(pool, window, not more, waiting) + more
-        for future in waiting:
-            self._write(future.result())
-
-    def _window(
-        self, pool: ThreadPoolExecutor, window: bytes, last: bool, waiting: list[Future[Encoded]]
-    ) -> bytes:
-        chunks = list(cut(memoryview(window), last=last))
-        ids = list(pool.map(lambda chunk: hash_object(Kind.BLOB, chunk), chunks))
-        fresh = []
-        for chunk_id, chunk in zip(ids, chunks, strict=True):
-            self._chunks.append((chunk_id, len(chunk)))
-            if chunk_id not in self._new and not self._transaction.has(chunk_id):
-                self._new.add(chunk_id)
-                fresh.append((chunk_id, chunk))
-        submitted = [pool.submit(encode_group, Kind.BLOB, group) for group in _runs(fresh)]
-        for future in waiting:
-            self._write(future.result())
-        waiting[:] = submitted
-        return window[sum(len(chunk) for chunk in chunks) :]
-
-    def _write(self, frames: Encoded) -> None:
-        with self._transaction.ends_when_failed():
-            for header, stored, members in frames:
-                if self._writer is None:
-                    self._writer = PackWriter(temporary(self._root))
-                self._writer.add(header, stored, members)
-                if self._writer.full:
-                    self._finish()
-
-    def _finish(self) -> None:
-        assert self._writer is not None
-        writer, self._writer = self._writer, None
-        publish_pack(self._root, self._objects, writer)
-
-    def _add_list(self, blob_id: ObjectId, size: int) -> None:
-        top = ChunkList(0, tuple(self._chunks))
-        if len(self._chunks) > layout.LIST_PAGE_MAX:
-            pieces = pages(self._chunks, (i for i, _ in self._chunks), layout.LIST_PAGE_MAX)
-            top = ChunkList(1, tuple(self._add_page(ChunkList(0, tuple(piece))) for piece in pieces))
-        header, stored = encode_list(top.encode(), size)
-        self._write([(header, stored, [(blob_id, size)])])
-
-    def _add_page(self, page: ChunkList) -> tuple[ObjectId, int]:
-        raw = page.encode()
-        page_id = hash_object(Kind.CHUNKS, raw)
-        if page_id not in self._new and not self._transaction.has(page_id):
-            # Here, before the list in this pack or an earlier one: a crash leaves no list without its pages.
-            self._new.add(page_id)
-            self._write(encode_group(Kind.CHUNKS, [(page_id, raw)]))
-        return page_id, page.size
 
 
 def encode_group(kind: Kind, group: Sequence[tuple[ObjectId, bytes | memoryview]]) -> Encoded:
@@ -288,26 +303,6 @@ def encode_group(kind: Kind, group: Sequence[tuple[ObjectId, bytes | memoryview]
     if header.encoding:
         return [(header, stored, members)]
     return [frame for member in group for frame in encode_group(kind, [member])]
-
-
-def _runs(fresh: list[tuple[ObjectId, memoryview]]) -> list[list[tuple[ObjectId, bytes | memoryview]]]:
-    runs: list[list[tuple[ObjectId, bytes | memoryview]]] = []
-    room = 0
-    for item in fresh:
-        if len(item[1]) > room:
-            runs.append([])
-            room = layout.FRAME_RAW_MAX
-        runs[-1].append(item)
-        room -= len(item[1])
-    return runs
-
-
-def _fill(read: Read, count: int) -> bytes:
-    parts, missing = [], count
-    while missing and (part := read(missing)):
-        parts.append(part)
-        missing -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 # --- durable and visible -------------------------------------------------------------------------------------------
@@ -332,9 +327,12 @@ def publish_pack(root: Path, objects: Objects, writer: PackWriter) -> str:
     return pack_id
 
 
-def publish_heads(root: Path, commits: Iterable[Commit]) -> None:
-    """Write head files and make them durable; after an error none of them is left. Their objects must be durable."""
-    publish_files(root, [head_file(commit) for commit in commits])
+def publish_heads(root: Path, commits: Iterable[Commit], check: Callable[[], None] | None = None) -> None:
+    """Write head files and make them durable; after an error, of `check` too, none of them is left.
+
+    Their objects must be durable. `check` is called when the heads are there.
+    """
+    publish_files(root, [head_file(commit) for commit in commits], check)
 
 
 def head_file(commit: Commit) -> tuple[str, bytes]:
@@ -349,8 +347,10 @@ def publish_bytes(root: Path, name: str, data: bytes) -> None:
     publish_files(root, [(name, data)])
 
 
-def publish_files(root: Path, contents: list[tuple[str, bytes]]) -> None:
-    """Write small files, pairs of (name, content), durably and all or none. Raises OSError."""
+def publish_files(
+    root: Path, contents: list[tuple[str, bytes]], check: Callable[[], None] | None = None
+) -> None:
+    """Write small files, pairs of (name, content), durably and all or none. Raises OSError, and what `check` raises."""
     parts: list[Path] = []
     placed: list[tuple[Path, int]] = []
     folders: dict[Path, None] = {}
@@ -365,6 +365,8 @@ def publish_files(root: Path, contents: list[tuple[str, bytes]]) -> None:
                 placed.append((root / name, inode))
         for folder in folders:
             fsync_folder(folder)
+        if check is not None:
+            check()
     except BaseException:
         with suppress(OSError):
             _take_back(parts, placed)
@@ -384,6 +386,20 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_there(root: Path, pack_id: str, *, young: bool) -> bool:
+    """Whether a pack is in its place; `young`: it is given the time of now, where this user may do that."""
+    path = root / layout.pack_path(pack_id)
+    try:
+        if young:
+            with suppress(PermissionError):
+                os.utime(path)
+                return True
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def move_into_place(root: Path, path: Path, name: str) -> None:

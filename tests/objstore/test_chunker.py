@@ -12,7 +12,7 @@ from pyfastcdc.py import FastCDC as PurePython
 from pyfastcdc.py.constants import GEAR
 
 from objstore import layout
-from objstore.chunker import cut
+from objstore.chunker import Cutter, Region, cut
 from objstore.ids import hash_bytes
 
 KIB, MIB = layout.KIB, layout.MIB
@@ -126,3 +126,49 @@ def test_a_window_is_not_cut_at_its_end() -> None:
     data = sample("random", MIB)
     assert list(cut(memoryview(data[: layout.CHUNK_MAX - 1]), last=False)) == []
     assert sum(len(c) for c in cut(memoryview(data), last=False)) > MIB - layout.CHUNK_MAX - layout.CHUNK_MAX
+
+
+def pieces(data: bytes, regions: list[Region], window_size: int) -> list[tuple[int, int, int]]:
+    """What a Cutter makes of data that arrives in windows: (offset, bytes, item size) of each chunk."""
+    cutter, found, window, at = Cutter(regions), [], b"", 0
+    while True:
+        more = data[at : at + window_size]
+        at += len(more)
+        window += more
+        chunks = [(p.offset, len(p.data), p.item_size) for p in cutter.cut(memoryview(window), last=not more)]
+        window = window[sum(size for _, size, _ in chunks) :]
+        found += chunks
+        if not more:
+            return found
+
+
+def test_an_array_is_cut_alike_wherever_it_lies() -> None:
+    """At its start and its end, whatever stands before and after it."""
+    array = sample("random", 2 * MIB, 5)
+    for before, after in ((0, 0), (1, 70_001), (333_333, 5)):
+        data = bytes(before) + array + sample("random", after)
+        found = pieces(data, [Region(before, before + len(array), 4)], MIB)
+        inside = [size for offset, size, _ in found if before <= offset < before + len(array)]
+        assert inside == lengths(array)
+        assert [item for offset, _, item in found if before <= offset < before + len(array)] == [4] * len(
+            inside
+        )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 3 * MIB), max_size=8, unique=True).map(sorted),
+    st.sampled_from([100_000, 600_000, MIB, 4 * MIB]),
+)
+def test_regions_are_cut_alike_in_any_windows(marks: list[int], window_size: int) -> None:
+    """All bytes once, in order, with a cut at each region's start and end; also regions that run past the end."""
+    data = sample("random", 2 * MIB + 12_345)
+    regions = [Region(a, b, 2) for a, b in zip(marks[::2], marks[1::2], strict=False)]
+    found = pieces(data, regions, window_size)
+    assert found == pieces(data, regions, len(data))
+    ends = {offset + size for offset, size, _ in found}
+    assert [offset for offset, _, _ in found] == [0, *sorted(ends)[:-1]]
+    assert max(ends) == len(data)
+    wanted = {mark for region in regions for mark in (region.start, region.end) if 0 < mark < len(data)}
+    assert wanted <= ends
+    assert all(size <= layout.CHUNK_MAX for _, size, _ in found)

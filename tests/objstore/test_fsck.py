@@ -188,7 +188,7 @@ def lying_packs(store: Store) -> list[tuple[str, PackWriter]]:
     absent = ChunkList(0, ((ObjectId(b"\x07" * 32), 5),)).encode()
     pack("not in this store", (*encode_list(absent, 5), [(other, 5)]))
     planes = FrameHeader(Kind.BLOB, Encoding.PLANES, (2, 0), 9, 3)
-    pack("PLANES", (planes, b"abc", [(other, 9)]))
+    pack("a plane is cut short", (planes, b"abc", [(other, 9)]))
     broken = FrameHeader(Kind.BLOB, Encoding.ZSTD, (0, 0), 9, 3)
     pack("zstd frame is damaged", (broken, b"abc", [(other, 9)]))
     return found

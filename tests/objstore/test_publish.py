@@ -249,18 +249,20 @@ def test_a_transaction_that_is_over_takes_nothing_more(store: Store) -> None:
 
 def test_an_error_of_the_source_leaves_the_transaction_as_it_was(store: Store) -> None:
     """A file that cannot be read is the caller's to skip."""
-    left = 9
 
-    def read(count: int) -> bytes:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise PermissionError("no more")
-        return NOISE[: min(count, 2 * MIB)]
+    class Source:
+        left = 9
+
+        def readinto(self, buffer: memoryview) -> int:
+            self.left -= 1
+            if not self.left:
+                raise PermissionError("no more")
+            buffer[:MIB] = NOISE[:MIB]
+            return MIB
 
     with store.begin() as transaction:
         with pytest.raises(PermissionError):
-            transaction.put_stream(read)
+            transaction.put_stream(Source())
         put_all(transaction, [b"fine"])
     assert list(store.heads.live()) == [KEY]
     assert store.fsck().clean
@@ -471,7 +473,9 @@ def test_dying_at_any_step_leaves_old_or_new(tmp_path: Path) -> None:
         assert at_death["problems"] == [], f"after dying at step {number}"
         assert afterwards["problems"] == []
         assert afterwards["heads"] == 2
-        assert at_death["left"] <= 2
+        assert (
+            at_death["left"] <= 3
+        )  # the small objects' pack, the large one's, and one that is being finished
     assert rounds[0]["found"][0]["heads"] == 0
 
 

@@ -1,0 +1,305 @@
+"""What a transaction relies on: a sound copy, that stays until its heads are there, or is put again, or is an error."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from objstore import layout, trash
+from objstore.chunker import Region
+from objstore.errors import StoreError
+from objstore.frame import HEADER_SIZE, Encoding
+from objstore.ids import Kind, ObjectId, hash_bytes
+from objstore.publish import Transaction
+from objstore.records import Commit, Mode, Tree, TreeEntry
+from objstore.store import Store
+
+MIB = layout.MIB
+KEY = "0123456789abcdef0123456789abcdef"
+CHECKOUT = Path(__file__).parents[2]
+
+
+def head(transaction: Transaction, *blobs: ObjectId, key: str = KEY) -> None:
+    """Make a tree that names some blobs the newest state of a key."""
+    entries = tuple(TreeEntry(f"{n}", Mode.FILE, blob, 0) for n, blob in enumerate(blobs))
+    tree = transaction.put(Kind.TREE, Tree(entries).encode())
+    transaction.commit(Commit(key, ("task", "p", "n"), (), 1, 1, tree, {"w": 1}))
+
+
+def store_large(store: Store, data: bytes, regions: tuple[Region, ...] = ()) -> ObjectId:
+    """Store a large blob that nothing names."""
+    with store.begin() as transaction:
+        return transaction.put_stream(BytesIO(data), regions)[0]
+
+
+def pack_of(store: Store, object_id: ObjectId) -> str:
+    """The only pack that holds an object, as a path below the store."""
+    (place,) = store.objects.locate(object_id)
+    return layout.pack_path(place.pack_id)
+
+
+def collect(store: Store, name: str) -> None:
+    """What a collector does with a pack that nothing reaches."""
+    assert trash.set_aside(store.root, name, int(time.time()))
+
+
+def erase(store: Store, name: str) -> None:
+    """What a collector does a grace later."""
+    (store.root / name).unlink()
+
+
+# --- damaged copies ------------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, offset: int) -> None:
+    """Change one bit of a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 4]))
+
+
+@pytest.mark.parametrize("reopened", [True, False])
+def test_a_damaged_copy_is_healed_when_the_content_comes_again(store: Store, reopened: bool) -> None:
+    """A bit of its stored bytes has changed: what was in hand is stored beside it, and can be read."""
+    content = random.Random(1).randbytes(300_000)
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(content)
+    flip(store.root / pack_of(store, blob), 1000)
+    store = Store.open(store.root) if reopened else store
+    with store.begin() as transaction:
+        transaction.put_bytes(content)
+        head(transaction, blob)
+    assert Store.open(store.root).objects.read(blob) == content
+
+
+def test_a_damaged_chunk_is_healed_when_the_file_comes_again(store: Store) -> None:
+    """Of a large file only the chunks of the damaged frame are stored anew."""
+    content = random.Random(2).randbytes(20 * MIB)
+    blob = store_large(store, content)
+    before = sum(path.stat().st_size for path in (store.root / "packs").rglob("*.pack"))
+    flip(store.root / pack_of(store, blob), 5 * MIB)
+    store = Store.open(store.root)
+    assert store_large(store, content) == blob
+    assert b"".join(Store.open(store.root).objects.stream(blob)) == content
+    after = sum(path.stat().st_size for path in (store.root / "packs").rglob("*.pack"))
+    assert after - before < 2 * MIB
+
+
+def test_a_pack_that_is_written_anew_replaces_a_damaged_one_of_its_name(store: Store) -> None:
+    """The same frames make the same pack: its file is sound afterwards, also for readers that had it open."""
+    content = random.Random(1).randbytes(300_000)
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(content)
+    flip(store.root / pack_of(store, blob), HEADER_SIZE + 1000)
+    store = Store.open(store.root)
+    with store.begin() as transaction:
+        transaction.put_bytes(content)
+    assert len(list((store.root / "packs").rglob("*.pack"))) == 1
+    assert store.objects.read(blob) == content
+    assert store.fsck().clean
+
+
+# --- collected meanwhile -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("away", [collect, erase])
+@pytest.mark.parametrize("known", [True, False], ids=["in hand", "large"])
+def test_what_a_transaction_relied_on_is_there_when_its_heads_are(
+    store: Store, away: Callable[[Store, str], None], known: bool
+) -> None:
+    """Put back from the trash, or stored again; of a large file nothing is left to do that with: a clear error."""
+    content = random.Random(3).randbytes(1000 if known else 9 * MIB)
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(content)
+    name = pack_of(store, blob)
+    transaction = store.begin()
+    assert transaction.put_bytes(content) == blob
+    head(transaction, blob)
+    away(store, name)
+    if away is erase and not known:
+        with pytest.raises(StoreError, match="store it again"):
+            transaction.publish()
+        assert Store.open(store.root).heads.live() == {}
+        return
+    transaction.publish()
+    again = Store.open(store.root)
+    assert b"".join(again.objects.stream(blob)) == content
+    assert list(again.heads.live()) == [KEY]
+    assert again.fsck().clean
+
+
+@pytest.mark.parametrize("away", [collect, erase])
+def test_a_collector_between_the_check_and_the_heads_is_noticed(
+    store: Store, away: Callable[[Store, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the heads it is looked again: what went in between is put back or stored again."""
+    content = b"relied on" * 100
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(content)
+    name = pack_of(store, blob)
+    transaction = store.begin()
+    transaction.put_bytes(content)
+    head(transaction, blob)
+    rename = os.rename
+    going: list[Path] = []
+
+    def renamed(source: Path, target: Path) -> None:
+        if f"/{layout.REFS}/" in str(target) and not going:
+            going.append(target)
+            away(store, name)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    transaction.publish()
+    assert going
+    assert Store.open(store.root).objects.read(blob) == content
+    assert Store.open(store.root).fsck().clean
+
+
+def test_no_head_stays_whose_content_went_for_good(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file's pack is erased just before the head: the head is taken back, and the error says what to do."""
+    content = random.Random(3).randbytes(9 * MIB)
+    blob = store_large(store, content)
+    name = pack_of(store, blob)
+    transaction = store.begin()
+    assert transaction.rely(blob)
+    head(transaction, blob)
+    rename = os.rename
+
+    def renamed(source: Path, target: Path) -> None:
+        if f"/{layout.REFS}/" in str(target):
+            erase(store, name)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    with pytest.raises(StoreError, match="store it again"):
+        transaction.publish()
+    assert Store.open(store.root).heads.live() == {}
+
+
+class Blind(Transaction):
+    """Stores everything anew, as a merge does."""
+
+    def has(self, object_id: ObjectId) -> bool:
+        return object_id in self._staged
+
+
+def test_a_pack_that_was_merged_away_is_no_loss(store: Store) -> None:
+    """Its objects are in another pack: nothing is put back, nothing is stored again."""
+    content = b"merged" * 100
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(content)
+    name = pack_of(store, blob)
+    transaction = store.begin()
+    transaction.put_bytes(content)
+    head(transaction, blob)
+    other = Store.open(store.root)
+    with Blind(other.root, other.objects) as merging:
+        merging.put_bytes(content)
+        merging.put_bytes(b"another object, so that the merged pack is another")
+    erase(store, name)
+    transaction.publish()
+    assert not (store.root / name).exists()
+    assert Store.open(store.root).fsck().clean
+
+
+def test_what_is_relied_on_becomes_young(store: Store) -> None:
+    """A collector that looks at a pack's age after that leaves it alone, however old its content is."""
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(b"old")
+    path = store.root / pack_of(store, blob)
+    os.utime(path, (1, 1))
+    with store.begin() as transaction:
+        transaction.put_bytes(b"old")
+        head(transaction, blob)
+    assert time.time() - path.stat().st_mtime < 60
+
+
+def test_relying_on_a_blob_means_all_its_chunks(store: Store) -> None:
+    """A list whose chunks are not all here cannot be relied on; a whole one can, with every pack it is in."""
+    content = random.Random(4).randbytes(9 * MIB)
+    blob = store_large(store, content)
+    other = store_large(store, content[: 6 * MIB] + random.Random(5).randbytes(4 * MIB))
+    transaction = store.begin()
+    assert transaction.rely(other)
+    assert len(transaction._relied) == 2
+    erase(store, pack_of(store, blob))
+    again = Store.open(store.root)
+    assert not again.begin().rely(other)
+    assert not again.begin().rely(blob)
+    assert not again.begin().rely(ObjectId(bytes(32)))
+
+
+# --- large blobs ---------------------------------------------------------------------------------------------------
+
+
+def frames_of(store: Store, blob: ObjectId) -> list[tuple[Encoding, tuple[int, int]]]:
+    """The encodings of the frames in the packs that hold a blob's chunks."""
+    packs = {
+        place.pack_id
+        for chunk, _ in store.objects.chunks(store.objects.locate(blob)[0])
+        for place in store.objects.locate(chunk)
+    }
+    return [(f.header.encoding, f.header.parameters) for p in packs for f in store.objects.footer(p).frames]
+
+
+def test_floats_in_a_large_file_are_stored_in_planes(store: Store) -> None:
+    """From an odd offset and beside random bytes; what comes back is the file."""
+    noise = np.random.default_rng(1)
+    data = b"odd" + noise.standard_normal(3 << 20, dtype=np.float32).tobytes() + noise.bytes(4 << 20)
+    blob = store_large(store, data)
+    encodings = {encoding for encoding, _ in frames_of(store, blob)}
+    assert encodings == {Encoding.PLANES, Encoding.RAW, Encoding.LIST}
+    assert b"".join(Store.open(store.root).objects.stream(blob)) == data
+    assert store.fsck().clean
+
+
+def test_a_tensor_that_moves_is_stored_once(store: Store) -> None:
+    """With its region known, the same array in another file adds nothing but what is around it."""
+    array = np.random.default_rng(1).standard_normal(3 << 20, dtype=np.float32).tobytes()
+    store_large(store, b"a" * 1001 + array, (Region(1001, 1001 + len(array), 4),))
+    before = sum(path.stat().st_size for path in (store.root / "packs").rglob("*.pack"))
+    store_large(store, b"b" * 77_777 + array, (Region(77_777, 77_777 + len(array), 4),))
+    after = sum(path.stat().st_size for path in (store.root / "packs").rglob("*.pack"))
+    assert after - before < 20_000
+
+
+def test_chunks_that_repeat_within_a_file_are_stored_once(store: Store) -> None:
+    """Whichever thread meets them first."""
+    block = random.Random(1).randbytes(2 * MIB)
+    store_large(store, block * 8)
+    total = sum(path.stat().st_size for path in (store.root / "packs").rglob("*.pack"))
+    assert total < 4 * MIB
+
+
+def test_a_large_blob_can_be_stored_while_the_interpreter_ends(tmp_path: Path) -> None:
+    """No thread starts any more then: the work is done without."""
+    script = f"""
+import atexit, sys, random
+sys.path.insert(0, {str(CHECKOUT)!r})
+from io import BytesIO
+from pathlib import Path
+from objstore.store import Store
+store = Store.create(Path("store"))
+data = random.Random(1).randbytes(20 << 20)
+def late():
+    with store.begin() as transaction:
+        print(transaction.put_stream(BytesIO(data))[0])
+atexit.register(late)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100
+    )
+    blob = ObjectId.parse(done.stdout.strip())
+    assert hash_bytes(Store.open(tmp_path / "store").objects.read(blob)) == blob
