@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from objstore import layout
+from objstore import layout, trees
 from objstore.errors import Corrupt, InvalidName, StoreError
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.objects import Objects
 from objstore.publish import Transaction
-from objstore.records import Mode, Tree, TreeEntry, check_checkout_name, check_name, collision_key, pages
+from objstore.records import Mode, Tree, TreeEntry, check_name, pages
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,29 +75,14 @@ def _entry(transaction: Transaction, item: os.DirEntry[str], depth: int) -> Tree
 # --- out -----------------------------------------------------------------------------------------------------------
 
 
-def list_tree(objects: Objects, tree_id: ObjectId, depth: int = 0) -> list[TreeEntry]:
+def list_tree(objects: Objects, tree_id: ObjectId) -> list[TreeEntry]:
     """The entries of one folder, its pages joined. Raises NotFound, Corrupt."""
-    if depth > layout.DEPTH_MAX:
-        raise Corrupt(f"tree {tree_id} is paged deeper than {layout.DEPTH_MAX}")
-    entries = Tree.decode(objects.read(tree_id, Kind.TREE, limit=layout.RECORD_MAX)).entries
-    if not (entries and entries[0].mode is Mode.PAGE):
-        return list(entries)
-    found: list[TreeEntry] = []
-    for page in entries:
-        below = list_tree(objects, page.id, depth + 1)
-        # Pages that begin as they are named and follow one another name no page twice, else a few could list for ever.
-        if (
-            not below
-            or below[0].name != page.name
-            or (found and found[-1].name.encode() >= page.name.encode())
-        ):
-            raise Corrupt(f"a page of tree {tree_id} is not what the tree says")
-        found += below
-    return found
+    return list(trees.entries(objects, tree_id))
 
 
 def get_file(objects: Objects, blob_id: ObjectId, target: Path) -> None:
     """Write a blob to `target`, which appears whole and verified or not at all; an existing file is replaced."""
+    _check_room(target, objects.size(blob_id))
     part = _beside(target)
     try:
         with part.open("xb") as file:
@@ -116,6 +102,7 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
     """
     if os.path.lexists(target):
         raise InvalidName(f"{target} is there already: name a new folder")
+    _check_room(target, trees.survey(objects, tree_id).size)
     part = _beside(target)
     part.mkdir()
     try:
@@ -130,25 +117,29 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
         raise
 
 
+def _check_room(target: Path, size: int) -> None:
+    """Raise the error of a full disk before it is full of a part of what cannot be there."""
+    try:
+        room = os.statvfs(target.parent)
+    except (OSError, AttributeError):
+        return
+    if room.f_blocks and size > room.f_bfree * room.f_frsize:  # some network file systems know of no blocks
+        free = room.f_bfree * room.f_frsize
+        raise OSError(errno.ENOSPC, f"{size} bytes do not fit where {free} are free", str(target))
+
+
 def _beside(target: Path) -> Path:
     """A new name in the same folder; not made from the target's, which may be as long as names can be."""
     return target.with_name(f".{secrets.token_hex(8)}.part")
 
 
 def _fill(objects: Objects, tree_id: ObjectId, folder: int, depth: int) -> int:
-    """Write the entries of a tree into an open folder; returns the bytes of content below it."""
-    if depth > layout.DEPTH_MAX:
-        raise Corrupt(f"trees are nested deeper than {layout.DEPTH_MAX}")
-    seen: dict[str, str] = {}
+    """Write the entries of a surveyed tree into an open folder; returns the bytes of content below it."""
     total = 0
-    for entry in list_tree(objects, tree_id):
-        name = check_checkout_name(entry.name)
-        twin = seen.setdefault(collision_key(name), name)
-        if twin != name:
-            raise InvalidName(f"{name!r} and {twin!r} are one name on some file systems")
+    for entry in trees.entries(objects, tree_id):
         size = _make(objects, entry, folder, depth)
         if size != entry.size:
-            raise Corrupt(f"{name!r} has {size} bytes, not the {entry.size} that its tree says")
+            raise Corrupt(f"{entry.name!r} has {size} bytes, not the {entry.size} that its tree says")
         total += size
     return total
 
@@ -159,7 +150,7 @@ def _make(objects: Objects, entry: TreeEntry, folder: int, depth: int) -> int:
         with _opened(entry.name, folder) as below:
             return _fill(objects, entry.id, below, depth + 1)
     if entry.mode is Mode.LINK:
-        target = _safe_target(objects, entry, depth)
+        target, _ = trees.safe_target(objects, entry, depth)
         os.symlink(target, entry.name, dir_fd=folder)
         return len(os.fsencode(target))
     return _write(objects, entry, folder)
@@ -179,16 +170,8 @@ def _write(objects: Objects, entry: TreeEntry, folder: int) -> int:
     with os.fdopen(fd, "wb") as file:
         for piece in objects.stream(entry.id):
             file.write(piece)
+            if file.tell() > entry.size:  # it may go on for petabytes
+                raise Corrupt(
+                    f"{entry.name!r} goes on, and has not the {entry.size} bytes that its tree says"
+                )
         return file.tell()
-
-
-def _safe_target(objects: Objects, entry: TreeEntry, depth: int) -> str:
-    """A link's target, if it stays inside the checkout whatever the other entries are."""
-    target = os.fsdecode(objects.read(entry.id, limit=4096))
-    parts = target.split("/")
-    ups = sum(part == ".." for part in parts)
-    leading = all(part == ".." for part in parts[:ups])
-    strange = not target or target.startswith("/") or any(c in target for c in "\0\\:")
-    if strange or not leading or ups > depth:
-        raise InvalidName(f"the link {entry.name!r} points to {target!r}, outside of its folder")
-    return target

@@ -21,6 +21,7 @@ from objstore import layout
 from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
 from objstore.ids import Kind, ObjectId, hash_object
 
+_NOT_PORTABLE: Final = re.compile(r'[\\:*?"<>|\x00-\x1f]')
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -168,7 +169,7 @@ def check_name(name: str) -> str:
 def check_checkout_name(name: str) -> str:
     """Return `name` if every supported file system can hold it. Raises InvalidName with the rule that it breaks."""
     check_name(name)
-    if any(c in '\\:*?"<>|' or ord(c) < 32 for c in name):
+    if _NOT_PORTABLE.search(name):
         raise InvalidName(f"{name!r} has a character that some file systems refuse")
     if name[-1] in ". ":
         raise InvalidName(f"{name!r} ends with a dot or a space")
@@ -181,6 +182,8 @@ def check_checkout_name(name: str) -> str:
 
 def collision_key(name: str) -> str:
     """What two names share when a case-folding or normalising file system cannot tell them apart."""
+    if name.isascii():
+        return name.lower()
     # Twice, because folding can undo the normal form: Unicode's "canonical caseless match".
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 

@@ -75,7 +75,9 @@ def console(state: State, read: Read, last: int | None = None) -> list[str]:
         for chunk in reversed(segment.console):
             if last is not None and found >= last:
                 break
-            rows = _console_lines(read(Ref.parse(chunk["$ref"])))
+            with reading("this task"):
+                ref = Ref.parse(chunk["$ref"])
+            rows = _console_lines(read(ref))
             found += len(rows)
             lines[:0] = rows
     ordered = [text for _, text in sorted(lines, key=lambda line: line[0])]

@@ -16,9 +16,10 @@ from tests.fuzz.stores import KEY, folder
 from tracker import codecs, config, events, scalars, trust
 from tracker.deltas import deltas
 from tracker.history import unsealed
-from tracker.index import console, last_metrics
+from tracker.index import console
 from tracker.pages import Page, difference, page
 from tracker.records import Ref, State
+from tracker.sdk.reports import last_iteration, last_metrics, single_values
 from tracker.state import Fold, merge
 
 JSON = orjson.OPT_SORT_KEYS
@@ -97,13 +98,19 @@ def state(data: bytes) -> None:
 def show(found: State) -> None:
     """What the commands make of a state."""
     pages: list[Page] = []
+    for read in (
+        last_iteration,
+        last_metrics,
+        single_values,
+        lambda state: unsealed(State(state.kind), state),
+    ):
+        with declared():
+            read(found)
     with declared():
         pages.append(page(KEY, found, lambda _: found))
     for one in pages:
         with declared():
             difference(one, pages[0], lambda _: b"", lambda _: b"")
-        last_metrics(found)
-        unsealed(State(found.kind), found)
 
 
 @target("console", seeds=lambda: [b'[1,"stdout","a line"]\n[2,"stderr","another"]\n'])
