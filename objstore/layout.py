@@ -57,7 +57,7 @@ RAW_MAX: Final = 1 << 50  # bytes an object may claim to hold
 FOOTER_MAX: Final = 12 * MIB  # 260,000 objects; to hold one as Python objects takes five times its bytes
 FOOTER_FULL: Final = 8 * MIB  # at which a writer ends the pack: what a frame adds has room up to the limit
 TABLE_MAX: Final = 1024 * MIB
-HEADS_MAX: Final = 256 * MIB  # bytes of heads in one table: 400,000 of 600; they are held in memory
+HEADS_MAX: Final = 24 * MIB  # bytes of heads in one table: 40,000 of 600; decoding them takes twice that
 TREE_PAGE_MAX: Final = 10_000  # entries in one tree record before it is paged
 LIST_PAGE_MAX: Final = 16_384  # entries in one chunk-list record before it is paged
 LIST_PAGES_MAX: Final = 1 << 17  # pages of one chunk list: enough for RAW_MAX where each page is full
@@ -76,6 +76,9 @@ COVERS_MAX: Final = 1 << 22
 COVERS_LOOK: Final = 16
 SAVES: Final = 0.95  # of its size: what compresses to less is stored so; reading raw is six times as fast
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
+# Bytes of content that a chunk list may claim whatever is stored; beyond, RATIO_MAX times the packs of the store. To
+# prove a list costs reading all that it claims, and a chunk and some pages can claim a pebibyte.
+SPARSE_MAX: Final = 1 << 40
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it

@@ -6,7 +6,8 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -365,8 +366,17 @@ class Objects:
     def prove(self, place: Location) -> None:
         """Read all that one copy's chunk list names, unless that was done before. Raises NotFound, Corrupt."""
         if self._proof(place) not in self._proved:
+            check_claim(place.entry.size, self.stored_bytes)
             for _ in self._whole(place):
                 pass
+
+    def stored_bytes(self) -> int:
+        """Bytes of the packs' files, of those that can be asked for them."""
+        sizes = 0
+        for pack_id in pack_files(self._root):
+            with suppress(OSError):
+                sizes += (self._root / layout.pack_path(pack_id)).stat().st_size
+        return sizes
 
     def lists(self, object_id: ObjectId) -> list[ChunkList]:
         """The top chunk lists of all copies of a blob, none when it is stored whole. Raises NotFound, Corrupt.
@@ -479,6 +489,14 @@ _local = _Scratch()
 
 def _scratch(size: int) -> memoryview:
     return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
+
+
+def check_claim(size: int, stored: Callable[[], int]) -> None:
+    """Raise Corrupt where a chunk list claims so many bytes, out of so few stored, that nobody could read them all."""
+    if size > layout.SPARSE_MAX and size > layout.RATIO_MAX * (there := stored()):
+        raise Corrupt(
+            f"a chunk list claims {size} bytes, and the store has {there}: it was not read; if it is yours, get it"
+        )
 
 
 def _check_kind(place: Location, kind: Kind) -> None:

@@ -18,7 +18,7 @@ from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Hasher, Kind, ObjectId
-from objstore.objects import Objects
+from objstore.objects import Objects, check_claim
 from objstore.pack import FrameEntry
 from objstore.records import ChunkList, Commit
 from objstore.remotes import Source
@@ -364,6 +364,7 @@ class _Fetch:
         return wrong
 
     def _check_whole(self, object_id: ObjectId, top: ChunkList) -> None:
+        check_claim(top.size, lambda: self._objects.stored_bytes() + self._stage.objects.stored_bytes())
         whole = Hasher(threads=2)
         for chunk_id, size in self._chunks(top):
             data = self._read(chunk_id, Kind.BLOB, layout.CHUNK_MAX)
