@@ -1,181 +1,178 @@
-"""All objects in a store's packs, found by id or prefix and read verified. Writes nothing."""
+"""All objects in a store's packs, found by id or prefix and read verified. Writes only below `cache/`."""
 
 from __future__ import annotations
 
 import os
-import stat
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-from objstore import layout
+from objstore import layout, trash
 from objstore.errors import Corrupt, Lost, NotFound, StoreError
-from objstore.frame import HEADER_SIZE, Encoding, decode
-from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
-from objstore.pack import Footer, ObjectEntry, read_footer
-from objstore.records import ChunkList
+from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
+from objstore.ids import Hasher, Kind, ObjectId, hash_object
+from objstore.index import Catalog, Location, OpenFile, Proofs, Row, guard, pack_files
+from objstore.index.proofs import proof_of
+from objstore.pack import Footer, read_footer
+from objstore.records import ChunkList, ListMap
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["Location", "Objects", "Row", "pack_files"]
 
 _OPEN_MAX = 16  # packs kept open at once
-_FRAMES_KEPT = 8  # decoded frames kept: neighbours are often read one after another
-
-# One for all stores, since a fork must find it free: a thread that is not in the child may hold the parent's.
-_guard = threading.RLock()
-
-
-def _free_guard() -> None:
-    global _guard
-    _guard = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free_guard)
+_FRAMES_KEPT: Final = (
+    16 * layout.MIB
+)  # bytes of decoded frames kept: neighbours are often read one after another
+_MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
+_FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
+_BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
+_THREADS: Final = 2
+_AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
+_POOL_MIN: Final = 8 * layout.MIB  # bytes to read from which threads are worth their start
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """One stored copy of an object; `is_list` when it is stored as a chunk list."""
+class _Piece(NamedTuple):
+    """A chunk to read; place: the copy to try first; content: of a hole in a sparse file, which need not be read."""
 
-    pack_id: str
-    entry: ObjectEntry
-    kind: Kind
-    is_list: bool
-
-
-class _OpenFile:
-    """A descriptor that lasts as long as somebody reads by it: closed too early, its number may be another file's."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self, path: Path) -> None:
-        # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
-            raise Corrupt(f"{path} is no regular file")
-
-    def __del__(self) -> None:
-        if hasattr(self, "fd"):  # opening may have failed
-            os.close(self.fd)
+    id: ObjectId
+    size: int
+    place: Location | None
+    content: bytes | None = None
 
 
 class Objects:
     """The union of a store's packs. Safe to use beside writers, whose packs are found when an object is missed and
-    looked for again when they have vanished; and by several threads.
+    looked for again when they have vanished; by several threads; and after a fork.
+
+    keep: whether what is learnt of packs and lists may be written below `cache/`; trust: whether what is there counts.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, keep: bool = True, trust: bool = True) -> None:
         self._root = root
-        self._packs: dict[str, Footer] = {}
-        self._index: dict[bytes, tuple[tuple[str, int], ...]] = {}  # id -> (pack id, row in its footer)
-        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._index = Catalog(root, keep=keep, trust=trust)
+        self._trash = Catalog(root, keep=False)
+        self._trashed: set[tuple[int, str]] = (
+            set()
+        )  # packs in the trash that were looked at: (epoch, pack id)
+        self._proofs = Proofs(root, keep=keep, trust=trust)
+        self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._proved: set[bytes] = set()  # chunk lists, by `_proof`, whose whole content had the right hash
-        self._scrubbed: dict[
-            tuple[str, int], bool
-        ] = {}  # frames, by (pack id, number), whose checksum was looked at
+        self._scrubbed: dict[tuple[str, int], bool] = {}  # frames, by (pack id, offset), that were looked at
+        self._frames_size = 0
+        self._maps: OrderedDict[object, ListMap] = OrderedDict()
+        self._footers: OrderedDict[str, Footer] = OrderedDict()
         self._scanned = False
-        self.damaged: dict[str, str] = {}  # relative path -> what is wrong with it
 
     # --- which packs there are -----------------------------------------------------------------------------------
 
-    def packs(self) -> dict[str, Footer]:
-        """The readable packs by id."""
-        if not self._scanned:
-            self.refresh()
-        return self._packs
+    @property
+    def damaged(self) -> dict[str, str]:
+        """The packs that cannot be read: path below the store -> what is wrong."""
+        return self._index.damaged
 
     def pack_ids(self) -> frozenset[str]:
-        """The readable packs."""
-        return frozenset(self.packs())
+        """The packs that can be read, as far as is known: one that was damaged since is found out when it is read."""
+        self._look()
+        with guard():
+            return frozenset(self._index.packs())
 
     def footer(self, pack_id: str) -> Footer:
-        """What one pack holds. Raises NotFound where no readable pack has this id."""
+        """What one pack holds, read from the pack. Raises NotFound where it is gone, Corrupt, Unsupported, OSError."""
+        with guard():
+            if pack_id in self._footers:
+                self._footers.move_to_end(pack_id)
+                return self._footers[pack_id]
         try:
-            return self.packs()[pack_id]
-        except KeyError as error:
+            file = OpenFile(self._root / layout.pack_path(pack_id))
+        except FileNotFoundError as error:
             raise NotFound(f"pack {pack_id} is not in this store") from error
+        footer = read_footer(file.fd, pack_id)
+        with guard():
+            self._footers[pack_id] = footer
+            while len(self._footers) > 1 and sum(map(_weight, self._footers.values())) > _FOOTERS_KEPT:
+                self._footers.popitem(last=False)
+        return footer
+
+    def footers(self) -> Iterator[tuple[str, Footer]]:
+        """The packs with what they hold, one at a time, sorted by id; those that vanish meanwhile are left out."""
+        for pack_id in sorted(self.pack_ids()):
+            with suppress(NotFound):
+                yield pack_id, self.footer(pack_id)
+
+    def rows(self) -> Iterator[Row]:
+        """Every copy of every object, sorted by id, without holding them all in memory."""
+        self._look()
+        return self._index.rows()
 
     def refresh(self) -> None:
         """Look for packs that came or went since the last look."""
-        with _guard:
-            present = set(pack_files(self._root))
-            self.damaged = {}
-            for gone in self._packs.keys() - present:
-                self._forget(gone)
-            for pack_id in present - self._packs.keys():
-                try:
-                    # By a descriptor of its own: most packs are never read any further.
-                    file = _OpenFile(self._root / layout.pack_path(pack_id))
-                    self.add(pack_id, read_footer(file.fd, pack_id))
-                except FileNotFoundError:
-                    continue
-                except (StoreError, OSError) as error:
-                    self.damaged[layout.pack_path(pack_id)] = str(error)
+        with guard():
+            self._index.refresh()
+            for gone in self._footers.keys() - self._index.packs():
+                del self._footers[gone]
             self._scanned = True
 
     def add(self, pack_id: str, footer: Footer) -> None:
         """Take a pack that was just published into the index."""
-        with _guard:
-            if pack_id in self._packs:  # written anew, perhaps because the file that was there is damaged
-                self._open.pop(pack_id, None)
-                self._frames.clear()
-                self._scrubbed.clear()
-                return
-            self._packs[pack_id] = footer
-            for row, entry in enumerate(footer.objects):
-                key = bytes(entry.id)
-                self._index[key] = (*self._index.get(key, ()), (pack_id, row))
+        self._index.add(pack_id, footer)
+        with guard():
+            if self._open.pop(pack_id, None) is not None:
+                self._frames.clear()  # written anew: the file that was there may be damaged
+                self._frames_size = 0
+            for key in [key for key in self._scrubbed if key[0] == pack_id]:
+                del self._scrubbed[key]
 
-    def _forget(self, pack_id: str) -> None:
-        self._open.pop(pack_id, None)
-        for entry in self._packs.pop(pack_id).objects:
-            key = bytes(entry.id)
-            left = tuple(place for place in self._index.get(key, ()) if place[0] != pack_id)
-            if left:
-                self._index[key] = left
-            else:
-                self._index.pop(key, None)
+    def _look(self) -> None:
+        if not self._scanned:
+            self.refresh()
 
-    def _look_again(self, places: list[Location]) -> None:
-        """Open the packs of these copies anew: they may have been merged away, or replaced by sound ones."""
-        with _guard:
+    def _look_again(self, places: Iterable[Location]) -> None:
+        """Open the packs of these copies anew: they may have been merged away, or replaced by sound ones, or the index
+        has told a lie about them.
+        """
+        with guard():
             for place in places:
                 self._open.pop(place.pack_id, None)
+                self._footers.pop(place.pack_id, None)
+                self._index.doubt(place)
             self._frames.clear()
+            self._frames_size = 0
+            self._maps.clear()
             self.refresh()
 
     def close(self) -> None:
-        """Close the packs that are open; the object can still be used."""
-        with _guard:
+        """Close the files that are open; the object can still be used."""
+        with guard():
             self._open.clear()
+            self._index.close()
 
     # --- finding -------------------------------------------------------------------------------------------------
 
     def locate(self, object_id: ObjectId) -> list[Location]:
-        """Every known copy of an object, without looking at the disk again."""
-        if not self._scanned:
-            self.refresh()
-        found = []
-        for pack_id, row in self._index.get(bytes(object_id), ()):
-            footer = self._packs.get(pack_id)
-            if footer is not None:  # else another thread has just found it gone
-                entry = footer.objects[row]
-                header = footer.frames[entry.frame].header
-                found.append(Location(pack_id, entry, header.kind, header.encoding is Encoding.LIST))
-        return found
+        """Every known copy of an object, without looking for new packs."""
+        self._look()
+        return self._index.find(object_id)
 
     def has(self, object_id: ObjectId) -> bool:
         """Whether a readable pack holds the object."""
-        return bool(self.locate(object_id))
+        if not self._scanned:
+            self.refresh()
+        return self._index.has(object_id)
 
     def sound(self, object_id: ObjectId) -> str | None:
         """A pack with a copy of the object whose stored bytes have their checksum, looked at once; None without one."""
         for place in self.locate(object_id):
-            key = (place.pack_id, place.entry.frame)
+            key = (place.pack_id, place.at)
             good = self._scrubbed.get(key)
             if good is None:
                 good = self._scrubbed[key] = self._scrub(place)
@@ -184,24 +181,23 @@ class Objects:
         return None
 
     def _scrub(self, place: Location) -> bool:
+        data = _scratch(HEADER_SIZE + place.stored)
         try:
-            frame = self.footer(place.pack_id).frames[place.entry.frame]
-            data = _scratch(frame.size)
-            size = os.preadv(self._file(place.pack_id).fd, [data], frame.offset)
+            file = self._file(place)
+            return os.preadv(file.fd, [data], place.at) == len(data) and xxh3_64_intdigest(data) == place.xxh3
         except (StoreError, OSError):
             return False
-        sound = size == frame.size and xxh3_64_intdigest(data) == frame.xxh3
-        return sound and data[:HEADER_SIZE] == frame.header.pack()
-
-    def trust_list(self, blob_id: ObjectId, encoded: bytes) -> None:
-        """Note that a chunk list, of these bytes, makes up that blob: its writer has hashed the whole."""
-        self._proved.add(hash_bytes(blob_id + encoded))
 
     def complete(self, object_id: ObjectId) -> bool:
         """Whether a copy of the blob is here with all chunks that it names; by ids, without reading content."""
         for place in self.locate(object_id):
             try:
-                if all(self.has(chunk_id) for chunk_id, _ in self.chunks(place)):
+                top = self.list_of(place)
+                # Pages first, of the packs alone: to read one falls back to the trash.
+                if top is None or (
+                    all(self.has(item) for item, _ in top.items)
+                    and (top.level == 0 or all(self.has(chunk_id) for chunk_id, _ in self.chunks(place)))
+                ):
                     return True
             except StoreError:
                 continue  # its list, or a page of that, is damaged or gone
@@ -209,13 +205,8 @@ class Objects:
 
     def resolve(self, prefix: str) -> list[tuple[Kind, ObjectId]]:
         """The objects whose hex id begins with `prefix`, sorted; chunks of large files among them."""
-        if not self._scanned:
-            self.refresh()
-        even = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
-        with _guard:
-            hits = sorted(i for i in self._index if i.startswith(even) and i.hex().startswith(prefix))
-        places = [(ObjectId(i), self.locate(ObjectId(i))) for i in hits]
-        return [(found[0].kind, object_id) for object_id, found in places if found]
+        self._look()
+        return self._index.resolve(prefix)
 
     def _copies(self, object_id: ObjectId) -> list[Location]:
         found = self.locate(object_id)
@@ -225,6 +216,7 @@ class Objects:
                 return found
             self.refresh()
             found = self.locate(object_id)
+        found = found or self._set_aside(object_id)
         if not found:
             if self.damaged:  # it may well have been in one of those
                 count = len(self.damaged)
@@ -232,6 +224,23 @@ class Objects:
                 raise Lost(f"object {object_id} is in no readable pack, and {packs} damaged: run fsck")
             raise NotFound(f"object {object_id} is not in this store")
         return found
+
+    def _set_aside(self, object_id: ObjectId) -> list[Location]:
+        """The copies of an object in packs that gc has moved to the trash: good enough to be read."""
+        with guard():
+            for epoch in reversed(trash.epochs(self._root)):
+                base = self._root / layout.TRASH / str(epoch)
+                for pack_id in pack_files(base):
+                    if (epoch, pack_id) not in self._trashed:
+                        self._trashed.add((epoch, pack_id))
+                        self._trash.learn(pack_id, base / layout.pack_path(pack_id))
+            for place in self._trash.find(object_id):
+                if not os.path.exists(self._path(replace(place, aside=True))):
+                    self._trash.forget(place.pack_id)
+            return self._known_aside(object_id)
+
+    def _known_aside(self, object_id: ObjectId) -> list[Location]:
+        return [replace(place, aside=True) for place in self._trash.find(object_id)]
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -260,7 +269,8 @@ class Objects:
         """An object's content in pieces of at most 16 MiB; Corrupt comes at the end when the whole is not `object_id`.
 
         Who writes the pieces somewhere must show them to nobody before the iterator is exhausted. Of several copies
-        one that is sound is used; NotFound and Corrupt mean that there is none.
+        one that is sound is used, at last one in the trash; NotFound and Corrupt mean that there is none. A large
+        object is read ahead by two threads.
         """
         found = self._sound(object_id, kind)
         if isinstance(found, bytes):
@@ -277,15 +287,10 @@ class Objects:
         if isinstance(found, bytes):
             return found[offset : offset + length]
         self.prove(found)
-        parts, at = [], 0
-        for chunk_id, size in self.chunks(found):
-            if at >= offset + length:
-                break
-            if at + size > offset:
-                data = self._chunk(found, chunk_id, size)
-                parts.append(data[max(0, offset - at) : offset + length - at])
-            at += size
-        return b"".join(parts)
+        end = min(offset + length, found.entry.size)
+        skipped, chunks = self._overlap(found, offset, end)
+        data = b"".join(self._contents(found, chunks, end - offset))
+        return data[max(offset - skipped, 0) : max(end - skipped, 0)]
 
     def _sound(self, object_id: ObjectId, kind: Kind, *, lists: bool = True) -> bytes | Location:
         """The content of a copy that is good, or where that is a chunk list, its place. Raises NotFound, Corrupt."""
@@ -294,7 +299,12 @@ class Objects:
             return self._pick(object_id, kind, places, lists=lists)
         except Corrupt:
             self._look_again(places)
-        return self._pick(object_id, kind, self._copies(object_id), lists=lists)
+        try:
+            return self._pick(object_id, kind, self._copies(object_id), lists=lists)
+        except Corrupt:
+            if not (places := self._set_aside(object_id)):
+                raise
+        return self._pick(object_id, kind, places, lists=lists)
 
     def _pick(
         self, object_id: ObjectId, kind: Kind, places: list[Location], *, lists: bool
@@ -313,9 +323,7 @@ class Objects:
                 failures.append(error)
         if len(candidates) == 1:
             return candidates.popitem()[1]
-        for (
-            place
-        ) in candidates.values():  # they differ: which one is true must be known before a byte is given
+        for place in candidates.values():  # they differ: which is true must be known before a byte is given
             try:
                 self.prove(place)
             except StoreError as error:
@@ -336,36 +344,38 @@ class Objects:
     # --- chunk lists ---------------------------------------------------------------------------------------------
 
     def _whole(self, place: Location) -> Iterator[bytes]:
-        object_id = place.entry.id
-        whole = Hasher(threads=2)
-        for chunk_id, size in self.chunks(place):
-            data = self._chunk(place, chunk_id, size)
+        proof = self._proof(place)
+        contents = self._contents(place, self.chunks(place), place.entry.size)
+        if proof in self._proofs:  # then that each chunk is what its id says is enough
+            yield from contents
+            return
+        whole = Hasher()
+        for data in contents:
             whole.update(data)
             yield data
-        if whole.id() != object_id:
+        if whole.id() != place.entry.id:
             raise Corrupt(
-                f"pack {place.pack_id}: the chunk list of {object_id} does not make up that content"
+                f"pack {place.pack_id}: the chunk list of {place.entry.id} does not make up that content"
             )
-        self._proved.add(self._proof(place))
+        self._proofs.add(proof)
 
-    def _chunk(self, place: Location, chunk_id: ObjectId, size: int) -> bytes:
+    def _chunk(self, whole: Location, chunk_id: ObjectId, size: int) -> bytes:
         try:
             data = self._sound(chunk_id, Kind.BLOB, lists=False)
         except NotFound as error:
-            raise NotFound(f"{error}: it is a chunk of {place.entry.id}") from error
+            raise NotFound(f"{error}: it is a chunk of {whole.entry.id}") from error
         assert isinstance(data, bytes)
         if len(data) != size:
-            raise Corrupt(f"a chunk of {place.entry.id} is not as long as its list says")
+            raise Corrupt(f"a chunk of {whole.entry.id} is not as long as its list says")
         return data
 
     def _proof(self, place: Location) -> bytes:
-        """What stands for "this list makes up that object", whichever pack it was read from."""
-        self.list_of(place)
-        return hash_bytes(place.entry.id + self._content(place))
+        self._top_map(place)
+        return proof_of(place.entry.id, self._content(place))
 
     def prove(self, place: Location) -> None:
         """Read all that one copy's chunk list names, unless that was done before. Raises NotFound, Corrupt."""
-        if self._proof(place) not in self._proved:
+        if self._proof(place) not in self._proofs:
             check_claim(place.entry.size, self.stored_bytes)
             for _ in self._whole(place):
                 pass
@@ -377,6 +387,10 @@ class Objects:
             with suppress(OSError):
                 sizes += (self._root / layout.pack_path(pack_id)).stat().st_size
         return sizes
+
+    def trust_list(self, blob_id: ObjectId, encoded: bytes) -> None:
+        """Note that the caller has hashed the whole of what this chunk list, a top one, names, and it is the blob."""
+        self._proofs.add(proof_of(blob_id, encoded))
 
     def lists(self, object_id: ObjectId) -> list[ChunkList]:
         """The top chunk lists of all copies of a blob, none when it is stored whole. Raises NotFound, Corrupt.
@@ -407,10 +421,8 @@ class Objects:
         """The top chunk list of one copy of a blob, or None where that copy is stored whole. Raises Corrupt."""
         if not place.is_list:
             return None
-        top = ChunkList.decode(self._content(place))
-        if top.size != place.entry.size:
-            raise Corrupt(f"the chunk list of {place.entry.id} has not the length its frame says")
-        return top
+        self._top_map(place)
+        return ChunkList.decode(self._content(place))
 
     def chunks(self, place: Location) -> Iterator[tuple[ObjectId, int]]:
         """The (id, bytes) of the chunks of a copy stored as a list, page by page. Raises NotFound, Corrupt."""
@@ -422,59 +434,273 @@ class Objects:
         else:
             for page_id, size in top.items:
                 page = ChunkList.decode(self.read(page_id, Kind.CHUNKS, limit=layout.RECORD_MAX))
-                if page.level != 0 or page.size != size:
-                    raise Corrupt(f"a page of the chunk list of {place.entry.id} is not what the list says")
+                _check_page(place, page, size)
                 yield from page.items
+
+    def _overlap(self, place: Location, offset: int, end: int) -> tuple[int, list[tuple[ObjectId, int]]]:
+        """The chunks of a list that have bytes from `offset` to `end`, and how many bytes come before the first."""
+        top = self._top_map(place)
+        at, items = top.between(offset, end)
+        if top.level == 0:
+            return at, items
+        skipped, chunks = at, list[tuple[ObjectId, int]]()
+        for page_id, size in items:
+            before, inside = self._page_map(place, page_id, size).between(max(offset - at, 0), end - at)
+            skipped = skipped if chunks else at + before
+            chunks += inside
+            at += size
+        return skipped, chunks
+
+    def _top_map(self, place: Location) -> ListMap:
+        found = self._map((place.pack_id, place.at), lambda: self._content(place))
+        if found.size != place.entry.size:
+            raise Corrupt(f"the chunk list of {place.entry.id} has not the length its frame says")
+        return found
+
+    def _page_map(self, place: Location, page_id: ObjectId, size: int) -> ListMap:
+        found = self._map(page_id, lambda: self.read(page_id, Kind.CHUNKS, limit=layout.RECORD_MAX))
+        _check_page(place, found, size)
+        return found
+
+    def _map(self, key: object, read: Callable[[], bytes]) -> ListMap:
+        with guard():
+            found = self._maps.get(key)
+        if found is None:
+            found = ListMap(read())
+        with guard():
+            self._maps[key] = found
+            self._maps.move_to_end(key)
+            if len(self._maps) > _MAPS_KEPT:
+                self._maps.popitem(last=False)
+        return found
 
     def is_list(self, object_id: ObjectId) -> bool:
         """Whether the object's first copy is stored as a chunk list."""
         return self._copies(object_id)[0].is_list
 
+    # --- many chunks -----------------------------------------------------------------------------------------------
+
+    def _contents(
+        self, whole: Location, chunks: Iterable[tuple[ObjectId, int]], size: int
+    ) -> Iterator[bytes]:
+        """The content of chunks of one object, `size` bytes in all, each checked. Raises NotFound, Corrupt."""
+        batches = self._batches(chunks)
+        if size < _POOL_MIN:
+            for batch in batches:
+                yield from self._given(whole, batch, self._fetch(batch))
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        process, pool = os.getpid(), ThreadPoolExecutor(_THREADS)
+        waiting: deque[tuple[list[_Piece], Future[list[bytes] | None] | None]] = deque()
+
+        def result() -> Iterator[bytes]:
+            batch, future = waiting.popleft()
+            if future is None or os.getpid() != process:  # a child of a fork has no such threads
+                return self._given(whole, batch, self._fetch(batch))
+            return self._given(whole, batch, future.result())
+
+        try:
+            for batch in batches:
+                future = None
+                if os.getpid() == process:
+                    with suppress(
+                        RuntimeError
+                    ):  # the interpreter is about to end: it starts no threads any more
+                        future = pool.submit(self._fetch, batch)
+                waiting.append((batch, future))
+                if len(waiting) > _AHEAD:
+                    yield from result()
+            while waiting:
+                yield from result()
+        finally:
+            if os.getpid() == process:
+                pool.shutdown(cancel_futures=True)
+
+    def _batches(self, chunks: Iterable[tuple[ObjectId, int]]) -> Iterator[list[_Piece]]:
+        """Chunks to be read at once, with the copies to try first. Ends between frames where that is near."""
+        batch: list[_Piece] = []
+        size, last = 0, None
+        for chunk_id, length in chunks:
+            hole = _hole(chunk_id, length)
+            if hole is not None:
+                if size >= _BATCH:
+                    yield batch
+                    batch, size = [], 0
+                batch.append(_Piece(chunk_id, length, None, hole))
+                size += length
+                continue
+            place = self._near(chunk_id, last)
+            new = place is None or last is None or (place.pack_id, place.at) != (last.pack_id, last.at)
+            if batch and size >= (_BATCH if new else 2 * _BATCH):
+                yield batch
+                batch, size = [], 0
+            batch.append(_Piece(chunk_id, length, place))
+            size += max(length, place.stored if new and place is not None else 0)
+            last = place
+        if batch:
+            yield batch
+
+    def _near(self, chunk_id: ObjectId, last: Location | None) -> Location | None:
+        """A copy of a chunk: where the one before was read, if it is there too."""
+        if last is not None and last.entry.id == chunk_id:
+            return last
+        copies = self.locate(chunk_id) or self._known_aside(chunk_id)
+        found = [place for place in copies if not place.is_list and place.kind is Kind.BLOB]
+        if len(found) > 1 and last is not None:
+            return next((place for place in found if place.pack_id == last.pack_id), found[0])
+        return found[0] if found else None
+
+    def _given(self, whole: Location, batch: list[_Piece], found: list[bytes] | None) -> Iterator[bytes]:
+        if found is not None:
+            yield from found
+            return
+        for piece in batch:  # one by one, looking for other copies of those that are not as they should be
+            yield self._chunk(whole, piece.id, piece.size)
+
+    def _fetch(self, batch: list[_Piece]) -> list[bytes] | None:
+        """The contents of these chunks, or None where one is not at its place or not what its id says."""
+        contents: list[bytes] = []
+        try:
+            for is_hole, pieces in groupby(batch, key=lambda piece: piece.content is not None):
+                if is_hole:
+                    contents += [piece.content for piece in pieces if piece.content is not None]
+                else:
+                    for run in _runs([list(frame) for _, frame in groupby(pieces, key=_frame_of)]):
+                        contents += self._fetch_run(run)
+        except StoreError:
+            return None
+        return contents
+
+    def _fetch_run(self, run: list[list[_Piece]]) -> Iterator[bytes]:
+        places = [_place(pieces[0]) for pieces in run]
+        start, data = places[0].at, memoryview(b"")
+        kept = self._kept_frame(places[0]) if len(run) == 1 else None
+        if kept is None:
+            data = memoryview(self._pread(places[0], places[-1].at + HEADER_SIZE + places[-1].stored - start))
+        for place, pieces in zip(places, run, strict=True):
+            raw = kept
+            if raw is None:
+                at = place.at - start
+                raw = self._keep_frame(place, _decoded(place, data[at : at + HEADER_SIZE + place.stored]))
+            for piece in pieces:
+                entry = _place(piece).entry
+                content = raw[entry.offset : entry.offset + entry.size]
+                if len(content) != piece.size or hash_object(Kind.BLOB, content) != piece.id:
+                    raise Corrupt(f"chunk {piece.id} is not what its id says")
+                yield content
+
     # --- frames --------------------------------------------------------------------------------------------------
 
     def _content(self, place: Location) -> bytes:
         """The bytes of one copy, decoded and not yet checked against the id; of a list, the list's own bytes."""
-        raw = self._frame(place.pack_id, place.entry.frame)
+        raw = self._frame(place)
         if place.is_list:
             return raw
         return raw[place.entry.offset : place.entry.offset + place.entry.size]
 
-    def _frame(self, pack_id: str, number: int) -> bytes:
-        key = (pack_id, number)
-        with _guard:
+    def _frame(self, place: Location) -> bytes:
+        raw = self._kept_frame(place)
+        if raw is None:
+            raw = self._keep_frame(place, _decoded(place, self._pread(place, HEADER_SIZE + place.stored)))
+        return raw
+
+    def _kept_frame(self, place: Location) -> bytes | None:
+        key = (place.pack_id, place.at)
+        with guard():
             if key in self._frames:
                 self._frames.move_to_end(key)
                 return self._frames[key]
-            footer = self._packs.get(pack_id)
-        if footer is None:
-            raise Corrupt(f"pack {pack_id} is gone")
-        entry = footer.frames[number]
-        try:
-            data = os.pread(self._file(pack_id).fd, entry.size, entry.offset)
-        except OSError as error:
-            raise Corrupt(f"pack {pack_id} cannot be read: {error}") from error
-        payload = data[HEADER_SIZE:]
-        if data[:HEADER_SIZE] != entry.header.pack() or len(data) != entry.size:
-            raise Corrupt(f"pack {pack_id}: the frame at byte {entry.offset} is not what the footer says")
-        if entry.header.encoding is not Encoding.RAW and hash_bytes(payload) != entry.pin:
-            raise Corrupt(f"pack {pack_id}: the frame at byte {entry.offset} is damaged")
-        raw = decode(entry.header, payload)
+        return None
+
+    def _keep_frame(self, place: Location, raw: bytes) -> bytes:
+        key = (place.pack_id, place.at)
         if len(raw) <= layout.FRAME_RAW_MAX:
-            with _guard:
+            with guard():
+                self._frames_size += len(raw) - len(self._frames.pop(key, b""))
                 self._frames[key] = raw
-                if len(self._frames) > _FRAMES_KEPT:
-                    self._frames.popitem(last=False)
+                while self._frames_size > _FRAMES_KEPT:
+                    self._frames_size -= len(self._frames.popitem(last=False)[1])
         return raw
 
-    def _file(self, pack_id: str) -> _OpenFile:
-        with _guard:
-            file = self._open.get(pack_id)
+    def _pread(self, place: Location, size: int) -> bytes:
+        """Bytes of a pack from where a copy's frame begins. Raises Corrupt."""
+        try:
+            file = self._file(place)  # held until it has been read, whoever closes it meanwhile
+            return os.pread(file.fd, size, place.at)
+        except OSError as error:
+            raise Corrupt(f"pack {place.pack_id} cannot be read: {error}") from error
+
+    def _file(self, place: Location) -> OpenFile:
+        with guard():
+            file = self._open.get(place.pack_id)
             if file is None:
-                file = self._open[pack_id] = _OpenFile(self._root / layout.pack_path(pack_id))
+                file = self._open[place.pack_id] = OpenFile(self._path(place))
                 if len(self._open) > _OPEN_MAX:
                     self._open.popitem(last=False)
-            self._open.move_to_end(pack_id)
+            self._open.move_to_end(place.pack_id)
             return file
+
+    def _path(self, place: Location) -> Path:
+        name = layout.pack_path(place.pack_id)
+        return next(trash.find(self._root, name), self._root / name) if place.aside else self._root / name
+
+
+def _decoded(place: Location, data: bytes | memoryview) -> bytes:
+    """The content of a frame, if it is the one that the index says is there. Raises Corrupt, Unsupported."""
+    header = FrameHeader.parse(data)
+    if (
+        (header.kind, header.stored_size) != (place.kind, place.stored)
+        or (header.encoding is Encoding.LIST) != place.is_list
+        or len(data) != HEADER_SIZE + place.stored
+    ):
+        raise Corrupt(f"pack {place.pack_id}: the frame at byte {place.at} is not what the footer says")
+    # What is stored raw is checked by its object's id alone.
+    if header.encoding is not Encoding.RAW and xxh3_64_intdigest(data) != place.xxh3:
+        raise Corrupt(f"pack {place.pack_id}: the frame at byte {place.at} is damaged")
+    return decode(header, bytes(data[HEADER_SIZE:]))
+
+
+@cache
+def _largest_hole() -> tuple[ObjectId, bytes]:
+    data = bytes(layout.CHUNK_MAX)
+    return hash_object(Kind.BLOB, data), data
+
+
+def _hole(chunk_id: ObjectId, size: int) -> bytes | None:
+    """The content of a chunk that is known by its id: of nothing but zeros, as the cutter leaves them."""
+    if size == layout.CHUNK_MAX and chunk_id == _largest_hole()[0]:
+        return _largest_hole()[1]
+    return None
+
+
+def _place(piece: _Piece) -> Location:
+    if piece.place is None:
+        raise NotFound(f"object {piece.id} is not in this store")
+    return piece.place
+
+
+def _frame_of(piece: _Piece) -> tuple[str, int]:
+    place = _place(piece)
+    return place.pack_id, place.at
+
+
+def _runs(groups: list[list[_Piece]]) -> list[list[list[_Piece]]]:
+    """Chunks by frame, and frames by read: those that touch, in the order of the file, up to some bytes."""
+    runs: list[list[list[_Piece]]] = []
+    end: tuple[str, int] | None = None
+    for pieces in groups:
+        place = _place(pieces[0])
+        if (place.pack_id, place.at) == end and place.at - _place(runs[-1][0][0]).at < _BATCH:
+            runs[-1].append(pieces)
+        else:
+            runs.append([pieces])
+        end = place.pack_id, place.at + HEADER_SIZE + place.stored
+    return runs
+
+
+def _weight(footer: Footer) -> int:
+    return len(footer.frames) + len(footer.objects)
 
 
 class _Scratch(threading.local):
@@ -499,24 +725,11 @@ def check_claim(size: int, stored: Callable[[], int]) -> None:
         )
 
 
+def _check_page(place: Location, page: ChunkList | ListMap, size: int) -> None:
+    if page.level != 0 or page.size != size:
+        raise Corrupt(f"a page of the chunk list of {place.entry.id} is not what the list says")
+
+
 def _check_kind(place: Location, kind: Kind) -> None:
     if place.kind is not kind:
         raise Corrupt(f"object {place.entry.id} is a {place.kind.name.lower()}, not a {kind.name.lower()}")
-
-
-def pack_files(root: Path) -> Iterator[str]:
-    """The ids in the names of a store's pack files, in no order."""
-    base = root / layout.PACKS
-    try:
-        shelves = os.listdir(base)
-    except (FileNotFoundError, NotADirectoryError):  # fsck names the latter
-        return
-    for shelf in shelves:
-        try:
-            names = os.listdir(base / shelf)
-        except (NotADirectoryError, FileNotFoundError):
-            continue
-        for name in names:
-            pack_id = layout.parse_pack_name(name)
-            if pack_id is not None and pack_id[:2] == shelf:
-                yield pack_id

@@ -84,18 +84,8 @@ class Footer:
     @classmethod
     def decode(cls, data: bytes) -> Footer:
         """Parse and check. Raises Corrupt or Unsupported."""
-        if len(data) < _FOOTER.size:
-            raise Corrupt("a pack footer is cut short")
-        if len(data) > layout.FOOTER_MAX:
-            raise Corrupt(f"a pack footer of {len(data)} bytes is over the limit of {layout.FOOTER_MAX}")
-        magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
-        if magic != _FOOTER_MAGIC or zero != _ZERO:
-            raise Corrupt("no pack footer here")
-        if version != 1:
-            raise Unsupported(f"a pack footer of version {version}: a newer version of the program wrote it")
+        n_frames, _ = footer_counts(data)
         split = _FOOTER.size + n_frames * _FRAME.size
-        if len(data) != split + n_objects * _OBJECT.size:
-            raise Corrupt("a pack footer's length is not what its counts say")
         frames = tuple(_frames(memoryview(data)[_FOOTER.size : split]))
         objects = tuple(
             ObjectEntry(ObjectId(i), f, o, n) for i, f, o, n in _OBJECT.iter_unpack(memoryview(data)[split:])
@@ -111,6 +101,22 @@ class Footer:
     def kind(self, entry: ObjectEntry) -> Kind:
         """The kind of one of its objects."""
         return self.frames[entry.frame].header.kind
+
+
+def footer_counts(data: bytes) -> tuple[int, int]:
+    """How many frames and objects a footer's bytes claim, which fits their length. Raises Corrupt or Unsupported."""
+    if len(data) < _FOOTER.size:
+        raise Corrupt("a pack footer is cut short")
+    if len(data) > layout.FOOTER_MAX:
+        raise Corrupt(f"a pack footer of {len(data)} bytes is over the limit of {layout.FOOTER_MAX}")
+    magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
+    if magic != _FOOTER_MAGIC or zero != _ZERO:
+        raise Corrupt("no pack footer here")
+    if version != 1:
+        raise Unsupported(f"a pack footer of version {version}: a newer version of the program wrote it")
+    if len(data) != _FOOTER.size + n_frames * _FRAME.size + n_objects * _OBJECT.size:
+        raise Corrupt("a pack footer's length is not what its counts say")
+    return n_frames, n_objects
 
 
 def _frames(data: memoryview) -> Iterator[FrameEntry]:
@@ -239,8 +245,8 @@ class PackWriter:
             self.path.unlink(missing_ok=True)
 
 
-def read_footer(fd: int, pack_id: str) -> Footer:
-    """The footer of an open pack, if it hashes to `pack_id` and fits the file. Raises Corrupt or Unsupported."""
+def footer_bytes(fd: int, pack_id: str) -> tuple[bytes, int]:
+    """The footer of an open pack, not parsed but hashing to `pack_id`, and the file's size. Raises Corrupt."""
     size = os.fstat(fd).st_size
     if size < _TRAILER.size + _FOOTER.size:
         raise Corrupt(f"pack {pack_id} is cut short ({size} bytes)")
@@ -250,8 +256,14 @@ def read_footer(fd: int, pack_id: str) -> Footer:
     data = os.pread(fd, length, size - _TRAILER.size - length)
     if hash_bytes(data).hex() != pack_id:
         raise Corrupt(f"pack {pack_id} has a footer that is not the one its name stands for")
+    return data, size
+
+
+def read_footer(fd: int, pack_id: str) -> Footer:
+    """The footer of an open pack, if it hashes to `pack_id` and fits the file. Raises Corrupt or Unsupported."""
+    data, size = footer_bytes(fd, pack_id)
     footer = Footer.decode(data)
-    if footer.frames_size + length + _TRAILER.size != size:
+    if footer.frames_size + len(data) + _TRAILER.size != size:
         raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
     return footer
 

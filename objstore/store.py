@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,13 @@ from objstore.publish import Transaction, fsync_folder, publish_bytes
 from objstore.records import format_bytes, read_format
 
 if TYPE_CHECKING:
+    from objstore.bundle import Bundle, Made, Received
+    from objstore.fsck import Progress as Inspected
     from objstore.fsck import Report
+    from objstore.gc import GcReport, Roots
+    from objstore.heal import Healed, Origin
     from objstore.remotes import Source, Target
+    from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
 
 
@@ -30,7 +35,7 @@ class Store:
         self.root = root
         self.read_only = read_only
         self.may_delete = may_delete and not read_only  # by its `format`; what deletes has to ask
-        self.objects = Objects(root)
+        self.objects = Objects(root, keep=not read_only)
         self.heads = Heads(root)
 
     @classmethod
@@ -123,11 +128,73 @@ class Store:
 
         return clone(self.root, self.objects, self.heads, remote, progress=progress)
 
-    def fsck(self) -> Report:
-        """Check everything; see `objstore.fsck`."""
-        from objstore.fsck import check
+    def bundle(
+        self,
+        out: Path,
+        keys: Collection[str] | None = None,
+        since: Source | None = None,
+        *,
+        split: int | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Made | None:
+        """Write living heads (all, or of `keys`) into one file, with all they reach; see `objstore.bundle.create`."""
+        from objstore.bundle import create
 
-        return check(self.root)
+        return create(
+            self.root,
+            self.objects,
+            self.heads,
+            out,
+            keys=keys,
+            since=since,
+            split=split,
+            force=force,
+            progress=progress,
+        )
+
+    def unbundle(self, bundle: Bundle, progress: Progress | None = None) -> Received:
+        """Take everything in that a bundle holds, or nothing; see `objstore.bundle.unbundle`."""
+        self._check_writable()
+        from objstore.bundle import unbundle
+
+        return unbundle(self.root, self.objects, self.heads, bundle, progress)
+
+    def fsck(self, level: str = "content", progress: Inspected | None = None) -> Report:
+        """Check the store; see `objstore.fsck`."""
+        from objstore.fsck import Level, check
+
+        return check(self.root, Level(level), progress=progress)
+
+    def heal(
+        self, sources: Sequence[Origin] = (), *, unite: bool = False, progress: Inspected | None = None
+    ) -> Healed:
+        """Repair what is damaged or missing; see `objstore.heal`."""
+        self._check_writable()
+        from objstore.heal import heal
+
+        return heal(self.root, sources, unite=unite, progress=progress)
+
+    def tidy(self, limit: float | None = None) -> Tidied:
+        """Fold heads and merge packs as far as it is due, for `limit` seconds at most; see `objstore.repack`.
+
+        Does nothing in a store that is read-only, or has features for which nothing may be removed. Raises OSError.
+        """
+        from objstore.repack import Tidied, tidy
+
+        if not self.may_delete:
+            return Tidied()
+        return tidy(self.root, self.objects, self.heads, limit=limit)
+
+    def gc(
+        self, roots: Roots = tuple, *, grace: float = layout.GRACE, now: bool = False, dry_run: bool = False
+    ) -> GcReport:
+        """Set aside, and later delete, what nothing needs; see `objstore.gc.collect`. Raises ReadOnly, OSError."""
+        if not dry_run:
+            self._check_writable()
+        from objstore.gc import collect
+
+        return collect(self.root, roots=roots, grace=grace, now=now, dry_run=dry_run)
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from objstore import layout
-from objstore.errors import Corrupt, NotFound, ReadOnly
-from objstore.frame import HEADER_SIZE
+from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
+from objstore.frame import HEADER_SIZE, FrameHeader
 from objstore.graph import Node
 from objstore.heads import Head, Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Location, Objects
 from objstore.pack import ObjectEntry
 from objstore.publish import encode_group
+from objstore.records import Commit
 from objstore.remotes import Target
 from objstore.sync.claims import Claims, note_proved, proved
 from objstore.sync.frames import check, members, needs
@@ -77,9 +78,10 @@ def push(
     shown = look(root, remote)
     shown.refuse_damage()
     mine = [h for key, several in heads.live().items() if keys is None or key in keys for h in several]
-    damaged = tuple(sorted(heads.damaged.items()))
     known = proved(shown)
-    todo = [h for h in mine if h.id not in known and not shown.outlives(h)]
+    fresh = heads.sound(h for h in mine if h.id not in known)
+    damaged = tuple(sorted(heads.damaged.items()))
+    todo = [h for h in fresh if not shown.outlives(h)]
     if not todo:
         shown.remember(mine)
         return PushResult((), 0, 0, 0, shown.rolled_back, damaged)
@@ -101,15 +103,52 @@ def push(
     return PushResult(new, len(plan.missing), outbox.bytes, len(outbox.packs), shown.rolled_back, damaged)
 
 
-class _Plan:
-    """What the pushed heads reach, and what of it the remote lacks, in the order of a walk from the heads."""
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did: objects, bytes and packs sent; what these name, or the heads are, and does not lie there."""
 
-    def __init__(self, objects: Objects, shown: Shown) -> None:
+    objects: int
+    bytes: int
+    packs: int
+    rests_on: dict[ObjectId, Kind]
+
+
+def export(
+    root: Path,
+    objects: Objects,
+    todo: list[Head],
+    shown: Shown,
+    held: Collection[ObjectId],
+    remote: Target,
+    *,
+    progress: Progress | None = None,
+) -> Exported:
+    """Put heads on an empty remote with what they reach, less what another one shows and the objects in `held`.
+
+    Its one table claims the packs put there, and nothing else. Raises as `push`.
+    """
+    plan = _Plan(objects, shown, held)
+    plan.walk(todo)
+    with workplace(root) as folder, Outbox(folder, look(None, remote), remote) as outbox:
+        _Packing(root, objects, plan, outbox, progress).run()
+        outbox.claim(outbox.packs, todo)
+    return Exported(len(plan.missing), outbox.bytes, len(outbox.packs), plan.rests_on())
+
+
+class _Plan:
+    """What the pushed heads reach, and what of it the remote lacks, in the order of a walk from the heads.
+
+    held: objects that lie there, with all that they reach, whatever it shows.
+    """
+
+    def __init__(self, objects: Objects, shown: Shown, held: Collection[ObjectId] = ()) -> None:
         self._objects = objects
         self._url = shown.remote.url
         self.there = Claims(shown)
         if shown.unclaimed or has_pending(shown):
             self.there.add_unclaimed(shown)
+        self.there.whole.update(held)
+        self._named: dict[ObjectId, Kind] = {}  # there, and named by what is missing, or a head
         self.reached: dict[ObjectId, Kind] = {}
         self.missing: dict[ObjectId, Kind] = {}
         self.adopted: dict[str, bytes] = {}  # packs that lie there unclaimed and are needed: their footers
@@ -117,6 +156,7 @@ class _Plan:
     def walk(self, todo: list[Head]) -> None:
         """Raises NotFound for an object that neither side has, Corrupt for one that is damaged here."""
         stack = [(Kind.COMMIT, h.id) for h in reversed(todo)]
+        self._name(stack)
         while stack:
             kind, object_id = stack.pop()
             if object_id in self.reached:
@@ -129,8 +169,22 @@ class _Plan:
                 kind is Kind.BLOB and any(i not in self.there for _, i in below)
             ):
                 self.missing[object_id] = kind
+                self._name(self._required(kind, object_id, below))
             stack += reversed(below)
         self.adopted = self.there.relied_on(self.reached)
+
+    def rests_on(self) -> dict[ObjectId, Kind]:
+        """What lies there, and has to, since what is missing there names it."""
+        return {i: kind for i, kind in self._named.items() if i not in self.missing}
+
+    def _name(self, nodes: list[Node]) -> None:
+        self._named.update((i, kind) for kind, i in nodes if i in self.there)
+
+    def _required(self, kind: Kind, object_id: ObjectId, below: list[Node]) -> list[Node]:
+        """Less the parents of a commit whose history is cut, which may be absent anywhere."""
+        if kind is Kind.COMMIT and Commit.decode(self._objects.read(object_id, kind)).cut:
+            return [node for node in below if node[0] is not Kind.COMMIT]
+        return below
 
     def _below(self, kind: Kind, object_id: ObjectId) -> list[Node]:
         try:
@@ -180,7 +234,10 @@ class _Packing:
 
     def _is_whole(self, pack_id: str) -> bool:
         """Whether a pack is large, nearly all of it is missing there, and all of it may go there."""
-        footer = self._objects.packs()[pack_id]
+        try:
+            footer = self._objects.footer(pack_id)
+        except (StoreError, OSError):
+            return False  # gone or damaged: its objects are sent from where they still are
         if footer.frames_size < _WHOLE_MIN or not all(self._may_go(entry) for entry in footer.objects):
             return False
         inside = self._inside(pack_id)
@@ -193,12 +250,13 @@ class _Packing:
 
     def _send_whole(self, pack_id: str) -> None:
         """Send a pack as it is; one that turns out to be damaged is left to be sent object by object."""
-        footer, path = self._objects.packs()[pack_id], self._root / layout.pack_path(pack_id)
+        path = self._root / layout.pack_path(pack_id)
         try:
+            footer = self._objects.footer(pack_id)
             with path.open("rb") as file:
                 for frame, inside in zip(footer.frames, self._inside(pack_id), strict=True):
                     check(frame, inside, file.read(frame.size))
-        except (Corrupt, OSError):
+        except (StoreError, OSError):
             return
         try:
             self._outbox.put(pack_id, footer.encode(), path)
@@ -213,12 +271,12 @@ class _Packing:
         failure: Exception | None = None
         places = self._objects.locate(object_id)
         for place in places:
-            if place.is_list or self._is_worth_copying(place):
-                try:
-                    data = self._checked(place)
-                except (Corrupt, OSError) as error:
-                    failure = error
-                else:
+            try:
+                data = self._checked(place) if place.is_list or self._is_worth_copying(place) else None
+            except (StoreError, OSError) as error:
+                failure = error
+            else:
+                if data is not None:
                     self._copy(place, data)
                     return
         if failure is not None and all(place.is_list for place in places):
@@ -237,7 +295,7 @@ class _Packing:
 
     def _checked(self, place: Location) -> bytes:
         """The stored bytes of the frame that holds this copy, all of it checked. Raises Corrupt, OSError."""
-        frame = self._objects.packs()[place.pack_id].frames[place.entry.frame]
+        frame = self._objects.footer(place.pack_id).frames[place.entry.frame]
         fd = os.open(self._root / layout.pack_path(place.pack_id), os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(fd, frame.size, frame.offset)
@@ -247,7 +305,7 @@ class _Packing:
         return data
 
     def _copy(self, place: Location, data: bytes) -> None:
-        header = self._objects.packs()[place.pack_id].frames[place.entry.frame].header
+        header = FrameHeader.parse(data)
         inside = self._inside(place.pack_id)[place.entry.frame]
         self._outbox.add(header, data[HEADER_SIZE:], [(entry.id, entry.size) for entry in inside])
         for entry in inside:
@@ -275,12 +333,12 @@ class _Packing:
 
     def _inside(self, pack_id: str) -> list[list[ObjectEntry]]:
         if pack_id not in self._members:
-            self._members[pack_id] = members(self._objects.packs()[pack_id])
+            self._members[pack_id] = members(self._objects.footer(pack_id))
         return self._members[pack_id]
 
     def _weight(self, object_id: ObjectId) -> int:
-        place = self._objects.locate(object_id)[0]
-        return 0 if place.is_list else place.entry.size
+        places = self._objects.locate(object_id)  # none: it can be read from the trash only
+        return 0 if not places or places[0].is_list else places[0].entry.size
 
     def _sent(self, object_id: ObjectId) -> None:
         self._done += self._left.pop(object_id, 0)

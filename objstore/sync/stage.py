@@ -24,7 +24,8 @@ class Stage:
         self._root = root
         self._folder = temporary(root)
         self._writer: PackWriter | None = None
-        self.objects = Objects(self._folder)
+        self.objects = Objects(self._folder, keep=False)
+        self._packs: list[str] = []
 
     def add(
         self,
@@ -56,6 +57,7 @@ class Stage:
         finally:
             writer.discard()
         self.objects.add(pack_id, footer)
+        self._packs.append(pack_id)
 
     def publish(self, objects: Objects) -> int:
         """Move the finished packs into the store, durably and in the order they were made; returns how many.
@@ -63,12 +65,11 @@ class Stage:
         So the chunks of a list are there before it is.
         """
         self.objects.close()
-        packs = self.objects.packs()
-        for pack_id, footer in packs.items():
-            name = layout.pack_path(pack_id)
+        for pack_id in self._packs:
+            name, footer = layout.pack_path(pack_id), self.objects.footer(pack_id)
             move_into_place(self._root, self._folder / name, name)
             objects.add(pack_id, footer)
-        return len(packs)
+        return len(self._packs)
 
     def remove(self) -> None:
         """Throw away what has not been published."""

@@ -15,6 +15,8 @@ def main() -> None:
     """Fuzz until the time is up or something is found. Does not return: libFuzzer ends the process."""
     name, *options = sys.argv[1:]
     run = TARGETS[name].run
+    for seed in (b"", *TARGETS[name].seeds()):
+        run(seed)  # imports what it needs before the clock runs
 
     def one(data: bytes) -> None:
         watched(run, data)

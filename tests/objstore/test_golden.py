@@ -318,7 +318,7 @@ def build(root: Path, work: Path) -> Store:
     store = Store.create(root)
     all_commits = commits(store, work)
     moved = all_commits[-1]
-    pack_id, footer = min(store.objects.packs().items())
+    pack_id, footer = min(store.objects.footers())
     data = Table((Head(moved.key, moved.id, moved.encode(), ""),), {pack_id: footer.encode()}).encode()
     store.publish_bytes(layout.table_path(hash_bytes(data).hex()), data)
     (root / head_file(moved)[0]).unlink()
@@ -329,7 +329,7 @@ def contents(store: Store) -> dict[str, Any]:
     """What a store holds, whatever its representation."""
     objects = {
         (footer.kind(entry), entry.id, entry.size)
-        for footer in store.objects.packs().values()
+        for footer in dict(store.objects.footers()).values()
         for entry in footer.objects
     }
     heads = {key: sorted(str(h.id) for h in found) for key, found in store.heads.live().items()}

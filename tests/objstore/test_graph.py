@@ -54,7 +54,7 @@ def test_a_commit_reaches_its_state_its_history_and_every_chunk(
     assert found[0] == new
     every = {
         (footer.kind(entry), entry.id)
-        for footer in store.objects.packs().values()
+        for footer in dict(store.objects.footers()).values()
         for entry in footer.objects
     }
     assert set(found) == every
@@ -155,7 +155,7 @@ def test_packs_that_are_merged_during_a_walk_do_not_end_it(store: Store) -> None
     walk = closure(store.objects, [new])
     found = [next(walk)]
     writer = PackWriter(store.root / "tmp" / "merged")
-    old = list(store.objects.packs().items())
+    old = list(store.objects.footers())
     for pack_id, footer in old:
         data = (store.root / layout.pack_path(pack_id)).read_bytes()
         for number, frame in enumerate(footer.frames):

@@ -81,7 +81,7 @@ def fresh(store: Store) -> Objects:
 def test_objects_are_found_and_read(store: Store) -> None:
     """By id, with kind and size; also by a reader that was open before they were written."""
     before = fresh(store)
-    assert before.packs() == {}
+    assert before.pack_ids() == frozenset()
     with store.begin() as transaction:
         ids = [transaction.put_bytes(content) for content in SMALL]
     for objects in (store.objects, fresh(store), before):
@@ -274,7 +274,7 @@ def test_a_damaged_list_falls_back_to_another_copy(store: Store) -> None:
     list_pack = plant(store, *map(whole, CHUNKS), listed(CHUNKS))
     path = store.root / layout.pack_path(list_pack)
     data = bytearray(path.read_bytes())
-    data[fresh(store).packs()[list_pack].frames[-1].offset + 30] ^= 1
+    data[fresh(store).footer(list_pack).frames[-1].offset + 30] ^= 1
     path.write_bytes(data)
     with pytest.raises(Corrupt):
         fresh(store).read(blob(FILE))
@@ -418,7 +418,7 @@ def test_a_pack_that_is_taken_twice_is_one(store: Store) -> None:
     """Two processes may publish the same pack; there is still one copy."""
     pack_id = plant(store, *map(whole, SMALL))
     objects = fresh(store)
-    objects.add(pack_id, objects.packs()[pack_id])
+    objects.add(pack_id, objects.footer(pack_id))
     assert len(objects.locate(blob(SMALL[0]))) == 1
 
 

@@ -118,7 +118,7 @@ def test_small_objects_share_frames_and_large_ones_do_not(store: Store) -> None:
             transaction.put_bytes(b"record %d: text that compresses, text that compresses " % number * 8)
             if number == 100:
                 transaction.put_bytes(b"large and compressible " * 100_000)
-    (footer,) = store.objects.packs().values()
+    (footer,) = dict(store.objects.footers()).values()
     sizes = sorted(frame.header.raw_size for frame in footer.frames)
     assert sizes[-1] == 2_300_000
     assert footer.frames[[f.header.raw_size for f in footer.frames].index(2_300_000)].objects == 1
@@ -131,7 +131,7 @@ def test_a_group_that_does_not_compress_is_stored_raw_one_by_one(store: Store) -
     with store.begin() as transaction:
         for number in range(5):
             transaction.put_bytes(NOISE[number * 1000 : number * 1000 + 1000])
-    (footer,) = store.objects.packs().values()
+    (footer,) = dict(store.objects.footers()).values()
     assert [(f.header.encoding, f.objects) for f in footer.frames] == [(Encoding.RAW, 1)] * 5
 
 
@@ -140,7 +140,7 @@ def test_neighbouring_chunks_are_encoded_together(store: Store) -> None:
     text = b"".join(b"line %d of a large log file\n" % n for n in range(400_000))
     with store.begin() as transaction:
         object_id = transaction.put_bytes(text)
-    (footer,) = store.objects.packs().values()
+    (footer,) = dict(store.objects.footers()).values()
     chunks = [frame for frame in footer.frames if frame.header.encoding is Encoding.ZSTD]
     assert max(frame.objects for frame in chunks) > 1
     assert all(frame.header.raw_size <= layout.FRAME_RAW_MAX for frame in chunks)
@@ -201,7 +201,7 @@ def test_storing_a_large_file_again_replaces_what_was_lost_of_it(
     with store.begin() as transaction:
         object_id = transaction.put_bytes(NOISE)
     for lost in (Kind.CHUNKS, Kind.BLOB):
-        footers = store.objects.packs()
+        footers = dict(store.objects.footers())
         pack_id = next(
             p for p, f in footers.items() if f.kind(f.objects[0]) is lost and f.objects[0].size < MIB
         )

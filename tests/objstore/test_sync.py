@@ -268,12 +268,12 @@ class TestTheWholeWay:
         """The same pack ids there; and a clone keeps it apart from all else, so that deleting it frees whole files."""
         here, there, remote = make("here"), make("there"), MemoryRemote()
         edit(here, 1, {"large": noise(20 * MIB)})
-        large = {p for p, footer in here.objects.packs().items() if footer.frames_size > 8 * MIB}
+        large = {p for p, footer in here.objects.footers() if footer.frames_size > 8 * MIB}
         assert large
         here.push(remote)
         assert {layout.pack_path(p) for p in large} <= remote.files.keys()
         there.clone(remote)
-        sizes = [footer.frames_size for footer in there.objects.packs().values()]
+        sizes = [footer.frames_size for footer in dict(there.objects.footers()).values()]
         assert sum(size > 19 * MIB for size in sizes) == 1
         assert sum(sizes) - max(sizes) < 100_000
 
@@ -774,7 +774,7 @@ class TestDamageThere:
         table = Table.decode(remote.files.pop(name), Path(name).stem)
         lists = {
             i
-            for f in here.objects.packs().values()
+            for f in dict(here.objects.footers()).values()
             for i in [o.id for o in f.objects]
             if here.objects.is_list(i)
         }
@@ -838,7 +838,7 @@ class TestDamageHere:
         target = here.root / sound.relative_to(twin.root)
         target.parent.mkdir(exist_ok=True)
         shutil.copy(sound, target)
-        footer = here.objects.packs()[damaged.stem]
+        footer = here.objects.footer(damaged.stem)
         data = damaged.read_bytes()
         for frame in footer.frames:
             data = flipped(data, frame.offset + frame.size - 1)
@@ -978,7 +978,7 @@ class TestCopies:
         old = names(folder, "packs/")
         for name in old:
             folder.delete(name)
-        assert not {layout.pack_path(p) for p in merged.objects.packs()} & set(old)
+        assert not {layout.pack_path(p) for p in merged.objects.pack_ids()} & set(old)
         shutil.copytree(merged.root / "packs", tmp_path / "remote" / "packs", dirs_exist_ok=True)
         fresh.pull(folder)
         assert_same(here, fresh)
@@ -1026,7 +1026,7 @@ class TestHostile:
         edit(here, 2, {"x": b"innocent"})
         (large,) = (
             i
-            for f in here.objects.packs().values()
+            for f in dict(here.objects.footers()).values()
             for i in {o.id for o in f.objects}
             if here.objects.is_list(i)
         )
@@ -1118,7 +1118,7 @@ class TestHostile:
         """A table that claims everything with another pack's footer: the push sends what is needed."""
         here, fresh, remote = make("here"), make("fresh"), MemoryRemote()
         fill(here, range(3))
-        (footer,) = (f.encode() for f in here.objects.packs().values())
+        (footer,) = (f.encode() for f in dict(here.objects.footers()).values())
         table = Table((), {"ab" * 32: footer}).encode()
         remote.put(layout.table_path(hash_bytes(table).hex()), table)
         assert here.push(remote).packs == 1

@@ -44,7 +44,7 @@ def series(workspace: Workspace, thing: Thing) -> Iterator[Series]:
     """Every stored piece of every series, in order of segments."""
     from tracker import scalars as columns
 
-    for segment in thing.state.segments:
+    for segment in thing.state.reports:
         for chunk in segment.scalars:
             with reading(_WHOSE):
                 ref = Ref.parse(chunk["$ref"])
