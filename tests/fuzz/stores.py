@@ -14,6 +14,10 @@ from functools import cache
 from pathlib import Path
 
 from objstore import files, journal, layout, planes
+from objstore.bundle.checking import verify
+from objstore.bundle.making import create
+from objstore.bundle.source import Bundle
+from objstore.bundle.taking import unbundle
 from objstore.errors import StoreError
 from objstore.frame import HEADER_SIZE, FrameHeader, decode, encode
 from objstore.heads import Head, Heads, Table, living
@@ -347,3 +351,30 @@ def _right_name(name: str, content: bytes) -> str:
         length = int.from_bytes(content[-8:-4], "little")
         return layout.pack_path(hash_bytes(content[max(0, len(content) - 8 - length) : -8]).hex())
     return name
+
+
+@cache
+def _bundled() -> bytes:
+    """A small bundle in one file."""
+    with folder() as root:
+        store = Store.create(root / "store")
+        with store.begin() as transaction:
+            content = transaction.put_bytes(b"content")
+            state, _ = files.put_tree(transaction, [TreeEntry("file", Mode.FILE, content, 7)])
+            transaction.commit(Commit(KEY, ("task", "p", "n"), (), 1, 1, state, {"w": 1}))
+        create(store.root, store.objects, store.heads, root / "bundle", stamp=1)
+        store.close()
+        return (root / "bundle").read_bytes()
+
+
+@target("bundle", seeds=lambda: [_bundled()], examples=40)
+def bundle(data: bytes) -> None:
+    """A bundle in one file: verified, which takes all of it, and unpacked into an empty store."""
+    with folder() as root:
+        (root / "bundle").write_bytes(data)
+        with declared():
+            verify(Bundle.open([root / "bundle"]))
+        store = Store.create(root / "store")
+        with declared():
+            unbundle(store.root, store.objects, store.heads, Bundle.open([root / "bundle"]))
+        store.close()
