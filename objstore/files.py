@@ -271,7 +271,9 @@ def _check_room(target: Path, size: int) -> None:
         return
     if room.f_blocks and size > room.f_bfree * room.f_frsize:  # some network file systems know of no blocks
         free = room.f_bfree * room.f_frsize
-        raise OSError(errno.ENOSPC, f"No space left: {size} bytes do not fit where {free} are free", str(target))
+        raise OSError(
+            errno.ENOSPC, f"No space left: {size} bytes do not fit where {free} are free", str(target)
+        )
 
 
 def _beside(target: Path) -> Path:

@@ -48,7 +48,7 @@ class ObjectId(bytes):
         """The id that 64 lower-case hex digits spell. Raises InvalidName for anything else."""
         if not layout.is_hex_id(text):
             raise InvalidName(f"{text!r:.1000} is not an object id: 64 lower-case hex digits")
-        return cls(bytes.fromhex(text))
+        return bytes.__new__(cls, bytes.fromhex(text))  # of 32 bytes: no need to count them
 
     def __str__(self) -> str:
         return self.hex()

@@ -13,7 +13,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
+from operator import lt
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,10 @@ from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
 from objstore.ids import Kind, ObjectId, hash_object
 
 _NOT_PORTABLE: Final = re.compile(r'[\\:*?"<>|\x00-\x1f]')
+# A name of which no rule of `check_checkout_name` needs to be asked: printable ASCII that no system objects to.
+_PLAIN: Final = re.compile(
+    r"(?!(?i:con|prn|aux|nul|com|lpt))[ !#-)+-.0-9;=@-\[\]-{}~]{0,254}[!#-)+,\-0-9;=@-\[\]-{}~]"
+)
 _DEVICES: Final = frozenset(name[:3] for name in layout.RESERVED)
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -144,9 +149,10 @@ class Tree:
                 raise
             raise Corrupt(f"a tree has a damaged entry: {error}") from error
         names = [e.name.encode() for e in entries]
-        if any(a >= b for a, b in pairwise(names)):
+        if not all(map(lt, names, islice(names, 1, None))):
             raise Corrupt("a tree's entries are not in order, or a name stands twice")
-        if len({e.mode is Mode.PAGE for e in entries}) > 1:
+        modes = {e.mode for e in entries}
+        if Mode.PAGE in modes and len(modes) > 1:
             raise Corrupt("a tree has both pages and other entries")
         return cls(entries)
 
@@ -189,6 +195,13 @@ def check_checkout_name(name: str) -> str:
     if len(name) > 63 and len(name.encode()) > 255:  # a character has at most four bytes
         raise InvalidName(f"{name[:40]!r}… is longer than 255 bytes")
     return name
+
+
+def checkout_key(name: str) -> str:
+    """The collision key of a name that every supported file system can hold. Raises InvalidName, as its check does."""
+    if _PLAIN.fullmatch(name):  # nearly all are, and a folder may have a million
+        return name.lower()
+    return collision_key(check_checkout_name(name))
 
 
 def collision_key(name: str) -> str:

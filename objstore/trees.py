@@ -14,7 +14,7 @@ from objstore import layout
 from objstore.errors import Corrupt, InvalidName
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
-from objstore.records import Mode, Tree, TreeEntry, check_checkout_name, collision_key
+from objstore.records import Mode, Tree, TreeEntry, checkout_key, collision_key
 
 _LINK_MAX = 4096  # bytes of a link's target
 
@@ -29,20 +29,15 @@ def entries(objects: Objects, tree_id: ObjectId, depth: int = 0) -> Iterator[Tre
         return
     last = b""
     for page in found:
-        first = True
+        inside = entries(objects, page.id, depth + 1)
+        entry = next(inside, None)
         # Pages that begin as they are named and follow one another name no page twice, else a few could list for ever.
-        for entry in entries(objects, page.id, depth + 1):
-            if first and (entry.name != page.name or (last and last >= entry.name.encode())):
-                raise _wrong_page(tree_id)
-            first = False
+        if entry is None or entry.name != page.name or last >= entry.name.encode():
+            raise Corrupt(f"a page of tree {tree_id} is not what the tree says")
+        yield entry
+        for entry in inside:
             yield entry
-        if first:
-            raise _wrong_page(tree_id)
         last = entry.name.encode()
-
-
-def _wrong_page(tree_id: ObjectId) -> Corrupt:
-    return Corrupt(f"a page of tree {tree_id} is not what the tree says")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +86,7 @@ class _Survey:
         seen: set[int] = set()
         for entry in entries(self._objects, tree_id):
             # Hashes, of 8 bytes and with a seed that nobody knows: a million names would take a hundred MiB more.
-            seen.add(hash(collision_key(check_checkout_name(entry.name))))
+            seen.add(hash(checkout_key(entry.name)))
             names, mine = names + 1, mine + 1
             if len(seen) < mine:
                 self._refuse_twins(tree_id, entry.name)
