@@ -383,8 +383,17 @@ class Objects:
     def prove(self, place: Location) -> None:
         """Read all that one copy's chunk list names, unless that was done before. Raises NotFound, Corrupt."""
         if self._proof(place) not in self._proofs:
+            check_claim(place.entry.size, self.stored_bytes)
             for _ in self._whole(place):
                 pass
+
+    def stored_bytes(self) -> int:
+        """Bytes of the packs' files, of those that can be asked for them."""
+        sizes = 0
+        for pack_id in pack_files(self._root):
+            with suppress(OSError):
+                sizes += (self._root / layout.pack_path(pack_id)).stat().st_size
+        return sizes
 
     def trust_list(self, blob_id: ObjectId, encoded: bytes) -> None:
         """Note that the caller has hashed the whole of what this chunk list, a top one, names, and it is the blob."""
@@ -724,6 +733,14 @@ _local = _Scratch()
 
 def _scratch(size: int) -> memoryview:
     return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
+
+
+def check_claim(size: int, stored: Callable[[], int]) -> None:
+    """Raise Corrupt where a chunk list claims so many bytes, out of so few stored, that nobody could read them all."""
+    if size > layout.SPARSE_MAX and size > layout.RATIO_MAX * (there := stored()):
+        raise Corrupt(
+            f"a chunk list claims {size} bytes, and the store has {there}: it was not read; if it is yours, get it"
+        )
 
 
 def _check_page(place: Location, page: ChunkList | ListMap, size: int) -> None:

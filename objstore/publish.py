@@ -234,7 +234,7 @@ class Transaction:
                 self._small = self.writer()
             for header, stored, members in encode_group(kind, group.members):
                 self._small.add(header, stored, members)
-            if self._small.size >= layout.PACK_TARGET:
+            if self._small.full:
                 self._finish_small()
 
     def _flush_all(self) -> None:
