@@ -244,6 +244,8 @@ class _Fetch:
             return needs(source, node)
         commit = Commit.decode(source.read(node[1], Kind.COMMIT, limit=layout.RECORD_MAX))
         # History that was cut off may be absent everywhere; what is left of it there still comes along.
+        if commit.deleted:  # the remote may have freed all that it cut off
+            return []
         parents = [
             p for p in commit.parents if not commit.cut or self._has(p) or self.library.find(p) is not None
         ]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from objstore import trash
 from objstore.ids import Kind, hash_object
 from tracker import deltas, layout, notice
 from tracker.config import Config
@@ -320,9 +321,7 @@ def test_journal_that_was_moved_to_the_trash_is_taken_back(
     recorder = record()
     recorder.scalar("t", "s", 1.0, 1)
     folder = tmp_path / layout.live_path(KEY, recorder.writer)
-    trash = tmp_path / "trash" / "20000" / f"{KEY}.{recorder.writer}"
-    trash.parent.mkdir(parents=True)
-    folder.rename(trash)
+    assert trash.set_aside(tmp_path, layout.live_path(KEY, recorder.writer), 20_000)
     folder.parent.rmdir()
     recorder.scalar("t", "s", 2.0, 2)
     deadline = time.monotonic() + 20
