@@ -121,7 +121,7 @@ def _tensor(text: bytes, start: int) -> Iterator[Region]:
     match place:
         case None:
             return  # the metadata
-        case [int(begin), int(end)] if 0 <= begin <= end:
+        case [int(begin), int(end)]:
             yield Region(start + begin, start + end, _TENSOR_SIZES.get(str(said.get("dtype")), 0))
         case _:
             raise _Unknown

@@ -520,12 +520,8 @@ def _sweep(root: Path, clock: float, stale: float) -> list[int]:
     old = [(path, stale) for path in _entries(root / layout.TMP)]
     for base in layout.UNION:
         old += [(path, stale) for path in _files(root / base) if _is_leftover(path.name)]
-    notes = root / layout.CACHE / "remotes"  # what a remote once showed: without it a rollback is not noticed
-    for path in _files(root / layout.CACHE):
-        if path.name.endswith(".part"):
-            old.append((path, stale))
-        elif not path.is_relative_to(notes):
-            old.append((path, layout.CACHE_STALE))
+    old += [(path, stale) for path in _files(root / layout.CACHE) if path.name.endswith(".part")]
+    old += [(path, layout.CACHE_STALE) for path in _files(root / layout.CACHE / "stat")]
     return [size for path, age in old if (size := _remove_old(path, clock - age)) is not None]
 
 

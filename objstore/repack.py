@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,13 +81,13 @@ class _Note:
     """What the last look has found. In cache/: without it everything is looked at again.
 
     packs: how many there were; again: when to look again though nothing new came, seconds since 1970, 0 for never;
-    waiting: packs that others make superfluous; alone: packs that cannot be merged, with size and mtime in ns;
-    aside: what was put into the trash, as `<epoch>/<name>`.
+    waiting: packs that others make redundant, and since when that was known; alone: packs that cannot be merged, with
+    size and mtime in ns; aside: what was put into the trash, as `<epoch>/<name>`.
     """
 
     packs: int = 0
     again: float = 0.0
-    waiting: list[str] = field(default_factory=list)
+    waiting: dict[str, float] = field(default_factory=dict)
     alone: dict[str, list[int]] = field(default_factory=dict)
     aside: list[str] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ class _Note:
             return cls(
                 packs=int(found["packs"]),
                 again=float(found["again"]),
-                waiting=[pack_id for pack_id in found["waiting"] if layout.is_hex_id(pack_id)],
+                waiting={str(pack_id): float(since) for pack_id, since in found["waiting"].items()},
                 alone={str(pack_id): [int(n) for n in mark] for pack_id, mark in found["alone"].items()},
                 aside=[name for name in found["aside"] if _is_aside(name)],
             )
@@ -177,9 +177,7 @@ class _Tidying:
         self._sound: dict[tuple[str, int], dict[ObjectId, bytes]] = {}  # frames, see `_held`
         self._inside: dict[str, list[list[ObjectEntry]]] = {}
         self._sizes: dict[str, int] = {}
-        self._born: dict[str, float] = {}
         self._marks: dict[str, list[int]] = {}
-        self._waiting: set[str] = set()
         self._claimed: set[str] = set()
 
     def run(self) -> Tidied:
@@ -189,8 +187,7 @@ class _Tidying:
         merged = self._merge_tiers()
         removed += self._remove_packs() + self._remove_tables() + self._purge()
         self.note.packs = len(self._sizes)
-        self.note.waiting = sorted(self._waiting)
-        self.note.again = time.time() + layout.SETTLE if self._waiting or self.note.aside else 0.0
+        self.note.again = time.time() + layout.SETTLE if self.note.waiting or self.note.aside else 0.0
         return Tidied(folded, merged, removed)
 
     def _room(self, rate: int) -> float:
@@ -335,17 +332,20 @@ class _Tidying:
         for pack_id in self._objects.pack_ids():
             self._measure(pack_id)
         self._put_back()
-        small = [p for p, size in self._sizes.items() if size < layout.MERGE_MAX and p not in self._claimed]
-        known = set(self.note.waiting)
-        self._waiting = {p for p in small if (self._thorough or p in known) and self._is_redundant(p)}
-        marks = self.note.alone.items()
-        self.note.alone = {pack_id: mark for pack_id, mark in marks if self._marks.get(pack_id) == mark}
+        waiting, marks = self.note.waiting.items(), self.note.alone.items()
+        self.note.waiting = {p: since for p, since in waiting if p in self._sizes and p not in self._claimed}
+        self.note.alone = {p: mark for p, mark in marks if self._marks.get(p) == mark}
+        if self._thorough:
+            self._wait(pack_id for pack_id in list(self._candidates()) if self._is_redundant(pack_id))
+
+    def _wait(self, packs: Iterable[str]) -> None:
+        self.note.waiting.update(dict.fromkeys(packs, self._now))
 
     def _measure(self, pack_id: str) -> None:
         with suppress(OSError):
             status = (self._root / layout.pack_path(pack_id)).stat()
             self._sizes[pack_id] = status.st_size
-            self._born[pack_id] = max(status.st_mtime, status.st_ctime)
+
             self._marks[pack_id] = [status.st_size, status.st_mtime_ns]
 
     def _put_back(self) -> None:
@@ -375,7 +375,7 @@ class _Tidying:
         return min(full, default=None)
 
     def _candidates(self) -> Iterator[str]:
-        left_out = self._claimed | self._waiting | self.note.alone.keys()
+        left_out = self._claimed | self.note.waiting.keys() | self.note.alone.keys()
         for pack_id, size in self._sizes.items():
             if size < layout.MERGE_MAX and pack_id not in left_out:
                 yield pack_id
@@ -384,7 +384,7 @@ class _Tidying:
         """Merge packs of one tier; returns how many became one, 0 when they are too few or time is short."""
         packs = sorted(p for p in self._candidates() if _tier(self._sizes[p]) == tier)
         superfluous = {p for p in packs if self._is_redundant(p)}
-        self._waiting |= superfluous
+        self._wait(superfluous)
         packs = [p for p in packs if p not in superfluous]
         if len(packs) < layout.MERGE_COUNT:
             return 0
@@ -392,7 +392,7 @@ class _Tidying:
         while len(packs) > 1 and sum(self._sizes[p] for p in packs) < self._room(_PACKS_RATE):
             left = self._merge(packs)
             if not left:
-                self._waiting |= set(packs)
+                self._wait(packs)
                 return len(packs)
             self.note.alone.update({p: self._marks[p] for p in left})
             packs = [p for p in packs if p not in left]
@@ -479,28 +479,18 @@ class _Tidying:
 
     def _remove_packs(self) -> int:
         """Set aside the packs that others have made redundant for an hour, and more of them than may wait."""
-        ages: dict[str, float] = {}
-        for pack_id in self._waiting:
-            excuses = self._excuses(pack_id)
-            if excuses is not None:
-                ages[pack_id] = self._now - max(
-                    (min(self._born[place.pack_id] for place in copies) for copies in excuses.values()),
-                    default=self._now,
-                )
-        self._waiting &= ages.keys()
+        ages = {pack_id: self._now - since for pack_id, since in self.note.waiting.items()}
         removed = 0
-        for pack_id in _due(sorted(ages, key=lambda p: (-ages[p], self._sizes[p])), ages):
+        for pack_id in _due(sorted(ages, key=lambda p: (-ages[p], p)), ages):
             if self._room(_PACKS_RATE) < self._sizes[pack_id]:
                 break
-            self._waiting.discard(pack_id)
-            try:
-                if self._is_replaced(pack_id):
-                    removed += self._set_aside(layout.pack_path(pack_id))
-                    del self._sizes[pack_id]
-                else:
+            del self.note.waiting[pack_id]
+            with suppress(OSError, StoreError):
+                if not self._is_replaced(pack_id):
                     self.note.alone[pack_id] = self._marks[pack_id]
-            except (OSError, StoreError):
-                continue
+                elif self._set_aside(layout.pack_path(pack_id)):
+                    removed += 1
+                    del self._sizes[pack_id]
         if removed:
             self._objects.refresh()
         return removed

@@ -302,8 +302,13 @@ class Recorder:
 
     def _move_back(self) -> None:
         """Somebody took this writer for dead and moved its journal to the trash: it lives."""
+        name = layout.live_path(self.key, self.writer)
         with suppress(OSError):
-            trash.put_back(self.root, layout.live_path(self.key, self.writer))
+            trash.put_back(self.root, name)
+            for found in trash.find(self.root, name):  # where a segment was begun anew meanwhile
+                for file in found.iterdir():
+                    if not (self.root / name / file.name).exists():
+                        file.rename(self.root / name / file.name)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from objstore.heads import Head
 from objstore.ids import Kind
 from tracker import layout, roots
 from tracker.errors import UsageError
+from tracker.state import deletion, restoration
 
 if TYPE_CHECKING:
     from objstore.graph import Node
@@ -65,11 +66,9 @@ def delete(workspace: Workspace, things: Iterable[Thing]) -> None:
     store = workspace.store
     for thing in things:
         heads = store.heads.of(thing.key)
-        if not (
-            len(heads) == 1 and heads[0].commit.deleted
-        ):  # else it came from elsewhere, and is now confirmed
-            cut = max([thing.state.stamp, *(head.commit.stamp for head in heads)]) + 1
-            workspace.edit(thing.key, {"deleted": True, "cut": cut}, kind=thing.state.kind)
+        came_deleted = len(heads) == 1 and heads[0].commit.deleted  # from elsewhere; it is confirmed below
+        if not came_deleted:
+            workspace.edit(thing.key, deletion, kind=thing.state.kind)
         gone = [str(head.id) for head in store.heads.of(thing.key) if head.commit.deleted]
         trash.confirm(store.root, gone)
 
@@ -114,7 +113,7 @@ def _bring_back(workspace: Workspace, key: str) -> Thing:
         raise NotFound(
             f"{key} was deleted, and its content is no longer in this store: pull from a store that still has it"
         )
-    workspace.edit(key, {"deleted": None}, kind=workspace.thing(key).state.kind, onto=before)
+    workspace.edit(key, restoration(), kind=workspace.thing(key).state.kind, onto=before)
     # Once more: a collector that had read the heads before this one came may have set something aside since.
     _rescued(store, [(Kind.COMMIT, head.id) for head in store.heads.of(key)])
     trash.forget(store.root, [str(head.id) for head in gone])

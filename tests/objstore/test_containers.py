@@ -142,11 +142,37 @@ def test_every_version_of_npy_is_read(tmp_path: Path, version: tuple[int, int]) 
 def test_a_zip_of_more_than_4_gib_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Writer
 ) -> None:
-    """Its zip64 fields, which Python is made to write for a small one too."""
+    """Its zip64 fields, which Python is made to write for a small one too, but for those at the end."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
     write(tmp_path / "it", arrays())
-    assert b"PK\6\6" in (tmp_path / "it").read_bytes()
     expect(tmp_path / "it", arrays(), write is npz)
+    data = bytearray((tmp_path / "it").read_bytes())
+    assert data[-42:-38] == b"PK\6\7"
+    data[-14:-2] = b"\xff" * 12
+    (tmp_path / "it").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "it") as archive:
+        assert archive.testzip() is None
+    expect(tmp_path / "it", arrays(), write is npz)
+
+
+def test_stored_members_are_found_beside_compressed_ones(tmp_path: Path) -> None:
+    """An archive may have both."""
+    aligned(tmp_path / "it", arrays())
+    with zipfile.ZipFile(tmp_path / "it", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text", b"text " * 100_000)
+    expect(tmp_path / "it", arrays(), False)
+
+
+@pytest.mark.parametrize("write", [by_hand, aligned])
+def test_more_tensors_than_any_model_has_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Writer
+) -> None:
+    """The limit is lowered, to save making a hundred thousand."""
+    write(tmp_path / "it", arrays())
+    monkeypatch.setattr(layout, "REGIONS_MAX", 30)
+    expect(tmp_path / "it", arrays(), write is by_hand)
+    monkeypatch.setattr(layout, "REGIONS_MAX", 20)
+    assert found(tmp_path / "it") == ()
 
 
 def test_a_zip_with_a_comment_is_read(tmp_path: Path) -> None:
@@ -266,11 +292,16 @@ def tensor(begin: object, end: object, name: str = "a") -> bytes:
         header(b'{"a":{"data_offsets":[0,40000]},"b":{"data_offsets":[39999,90000]}}'),
         header(b'{"a":{"data_offsets":5}}'),
         header(b'{"a":{"data_offsets":[0]}}'),
+        header(tensor(0, 40_000) + b" " * (16 << 20)),
         b"\xff" * 8 + b"{" + bytes(1 << 20),
         struct.pack("<Q", 1 << 40) + b"{" + bytes(1 << 20),
         struct.pack("<Q", 0) + b"{" + bytes(1 << 20),
         b"\x93NUMPY\x01\x00\xff\xff" + bytes(40_000),
         b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(40_000),
+        b"\x93NUMPY\x02\x00"
+        + (70_000).to_bytes(4, "little")
+        + b"{'descr': '<f4'}".ljust(70_000)
+        + bytes(50_000),
         b"PK\3\4" + bytes(100_000),
         b"PK\3\4" + bytes(100_000) + b"PK\5\6" + b"\xff" * 18,
         b"PK\3\4" + bytes(100_000) + b"PK\6\7" + b"\xff" * 16 + b"PK\5\6" + b"\xff" * 18,

@@ -408,7 +408,7 @@ def test_leftovers_are_swept_after_a_day(store: Store, save: Save, later: Any) -
         "refs.packed/x.part",
         "cache/a.part",
     ]
-    for name in [*old, "cache/remotes/x/seen", "cache/fresh"]:
+    for name in [*old, "cache/remotes/x/seen", "cache/stat/ab"]:
         (store.root / name).parent.mkdir(parents=True, exist_ok=True)
         (store.root / name).write_bytes(b"12345")
     assert store.gc().swept.files == 0
@@ -418,10 +418,10 @@ def test_leftovers_are_swept_after_a_day(store: Store, save: Save, later: Any) -
         assert not (store.root / name).exists()
     assert not (store.root / "packs/ab").exists()
     assert not (store.root / "refs/l").exists()
-    assert (store.root / "cache/fresh").exists()
+    assert (store.root / "cache/stat/ab").exists()
     later(91)
     assert store.gc().swept.files == 1
-    assert not (store.root / "cache/fresh").exists()
+    assert not (store.root / "cache/stat/ab").exists()
     assert (store.root / "cache/remotes/x/seen").exists()
     assert store.fsck().clean
 
