@@ -148,7 +148,7 @@ class _Refused(Exception):
 
 
 class _Missing(_Refused):
-    """An object that is needed is in no pack."""
+    """An object that is needed is in no pack, or heads are nowhere: perhaps not yet, or not any more."""
 
 
 def _settled(wish: _Wish) -> GcReport:
@@ -160,7 +160,7 @@ def _settled(wish: _Wish) -> GcReport:
         except Changed:
             continue
         except _Missing:
-            # A writer that could not be complete takes its heads back: what is really lost is so twice.
+            # A head may come just now, or a writer that is not complete takes its own back: what is lost is so twice.
             missing += 1
             if missing > 1:
                 raise
@@ -275,7 +275,7 @@ class _Round:
             raise _Refused(f"{name} cannot be read: {what}: run fsck --heal")
         links = _guarded(lambda _: Links(inventory), self._root)
         if links.commits and not heads:
-            raise _Refused(
+            raise _Missing(
                 "packs hold commits, but there is no head at all: were refs/ and refs.packed/ lost?"
             )
         strict = [*((Kind.COMMIT, head.id) for head in heads), *more]
