@@ -170,7 +170,7 @@ def _settled(wish: _Wish) -> GcReport:
 def _joined(first: GcReport, then: GcReport) -> GcReport:
     return GcReport(
         kept=then.kept,
-        aside=first.aside + then.aside,
+        aside=then.waiting,  # of what the first set aside, the second has deleted all that it still could
         rewritten=first.rewritten + then.rewritten,
         put_back=first.put_back + then.put_back,
         deleted=first.deleted + then.deleted,
@@ -354,7 +354,8 @@ class _Round:
             return False  # another gc was faster
         except OSError as error:
             self._kept.append(file.size)
-            self._problems.append(f"{file.name} cannot be set aside: {error}")
+            hint = ": gc --now needs no room" if error.errno in _NO_ROOM and not self._wish.now else ""
+            self._problems.append(f"{file.name} cannot be set aside: {error}{hint}")
             return False
         self._aside.append(file.size)
         return True
