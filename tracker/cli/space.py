@@ -86,7 +86,7 @@ def gc(call: Call, dry_run: bool, grace: float | None, now: bool, yes: bool) -> 
         call.screen.document("gc", {"dry_run": dry_run, **_record(report)})
     else:
         _print(call.screen, report, dry_run=dry_run)
-        if not report.refused:
+        if not report.refused and not dry_run:  # to read states may write an index
             _name_hidden(workspace)
     for problem in report.problems:
         render.say(f"tracker: {problem}")
