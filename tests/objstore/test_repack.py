@@ -718,6 +718,20 @@ def test_a_claimed_pack_in_the_trash_is_put_back(store: Store, save: Save, tmp_p
     check(store, made)
 
 
+def test_a_pull_finds_what_a_stale_claim_names(
+    store: Store, save: Save, tmp_path: Path, at_once: None
+) -> None:
+    """A claimed pack that was merged away, before anybody put it back: its objects are in the pack that has them."""
+    made = fill(store, save, 20)
+    footers = {pack_id: store.objects.footer(pack_id).encode() for pack_id in packs(store)}
+    store.tidy()
+    put_table(store, Table((), footers))
+    assert not footers.keys() & set(packs(store))
+    clone = Store.create(tmp_path / "clone")
+    clone.clone(FolderRemote(store.root))
+    check(clone, made)
+
+
 def test_a_remotes_claims_are_not_lost_in_a_fold(store: Store, save: Save, tmp_path: Path) -> None:
     """A table that claims packs, or gives some up, is not absorbed; one of heads alone is."""
     dropped = put_table(store, Table((as_head(made_commit(900)),), {}, (), {"ab" * 32: 7}))
