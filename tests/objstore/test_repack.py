@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from objstore import files, layout, repack, trash
-from objstore.frame import Encoding
+from objstore.frame import Encoding, encode, encode_list
 from objstore.heads import Head, Heads, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Objects
 from objstore.pack import PackWriter
 from objstore.publish import encode_group
-from objstore.records import Commit
+from objstore.records import ChunkList, Commit
 from objstore.remotes.folder import FolderRemote
 from objstore.store import Store
 from tests.objstore.conftest import KEY, Save
@@ -568,6 +568,51 @@ def test_two_packs_never_excuse_each_other(store: Store, save: Save, at_once: No
     store.tidy()
     check(store, {KEY: commit})
     assert one not in packs(store) or len(packs(store)) < 16
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_only_the_same_chunk_list_stands_for_one(store: Store, at_once: None, same: bool) -> None:
+    """Another list of the same blob would have to be proved first: then the input stays."""
+    data = random.Random(1).randbytes(60_000)
+
+    def put_list(at: int, filler: bytes) -> str:
+        pieces = [(hash_object(Kind.BLOB, part), part) for part in (data[:at], data[at:])]
+        put_pack(store, pieces)
+        header, stored = encode_list(
+            ChunkList(0, tuple((i, len(part)) for i, part in pieces)).encode(), len(data)
+        )
+        writer = PackWriter(store.root / layout.TMP / "list")
+        writer.add(header, stored, [(hash_object(Kind.BLOB, data), len(data))])
+        writer.add(*encode(Kind.BLOB, filler), [(hash_object(Kind.BLOB, filler), len(filler))])
+        pack_id, _ = writer.finish()
+        (store.root / layout.pack_path(pack_id)).parent.mkdir(exist_ok=True)
+        writer.path.rename(store.root / layout.pack_path(pack_id))
+        return pack_id
+
+    filler = random.Random(2).randbytes(500)
+    put_pack(store, [(hash_object(Kind.BLOB, filler), filler), (hash_object(Kind.BLOB, b""), b"")] * 9)
+    less = put_list(30_000, filler)
+    put_list(30_000 if same else 20_000, filler * 3)
+    store.tidy()
+    assert (less in packs(store)) is not same
+    assert Objects(store.root).read(hash_object(Kind.BLOB, data)) == data
+
+
+def test_what_was_set_aside_stays_when_it_is_needed_again(
+    store: Store, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merged pack has gone from its place: what it was made of is not deleted from the trash, by us."""
+    fill(store, save, layout.MERGE_COUNT)
+    inputs = set(packs(store))
+    monkeypatch.setattr(layout, "SETTLE", -60.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repack._Tidying, "_purge", lambda self: 0)
+        store.tidy()
+    (merged,) = packs(store)
+    path = store.root / layout.pack_path(merged)
+    path.rename(store.root / "elsewhere")
+    store.tidy()
+    assert {Path(name).stem for name in names(store, layout.TRASH)} == inputs
 
 
 def test_of_two_that_hold_the_same_the_greater_stays(store: Store, at_once: None) -> None:
