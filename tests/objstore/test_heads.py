@@ -454,6 +454,13 @@ def test_a_table_that_is_folded_away_between_listing_and_reading(
     assert live(store) == {KEY: [1], "b" * 32: [1]}
 
 
+def test_a_key_in_several_tables_is_one(store: Store) -> None:
+    """What one table holds is dead by what another holds; where neither covers the other, both live."""
+    put_table(store, Table((head(A), head(replace(A, key="b" * 32, covers={"a": 1})))))
+    put_table(store, Table((head(replace(A, generation=2, covers={"w": 2})), head(replace(A, key="b" * 32)))))
+    assert live(store) == {KEY: [2], "b" * 32: [1, 1]}
+
+
 def test_the_heads_of_one_key_are_found_among_many(store: Store) -> None:
     """In whichever table and row; keys before, between and after them are not there."""
     made = [replace(A, key=f"{n:032x}", covers={"w": n + 1}) for n in range(1, 200, 2)]
