@@ -38,6 +38,7 @@ _FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
 _PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _THREADS: Final = 2
+_TRIES: Final = 32  # looks for an object whose packs are merged away meanwhile
 _AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
 _POOL_MIN: Final = 8 * layout.MIB  # bytes to read from which threads are worth their start
 
@@ -216,14 +217,18 @@ class Objects:
         return self._index.resolve(prefix)
 
     def _copies(self, object_id: ObjectId) -> list[Location]:
-        found = self.locate(object_id)
-        for _ in range(2):
-            # Twice: a listing that began before a merged pack came and ended after its inputs went shows neither.
-            if found:
-                return found
+        if found := self.locate(object_id):
+            return found
+        before: frozenset[str] | None = None
+        for _ in range(_TRIES):
             self.refresh()
-            found = self.locate(object_id)
-        found = found or self._set_aside(object_id)
+            if found := self.locate(object_id):
+                return found
+            # A listing that began before a merged pack came and ended after its inputs went shows neither: so on, until
+            # two listings are alike.
+            if before == (before := self.pack_ids()):
+                break
+        found = self._set_aside(object_id)
         if not found:
             if self.damaged:  # it may well have been in one of those
                 count = len(self.damaged)
@@ -301,16 +306,17 @@ class Objects:
 
     def _sound(self, object_id: ObjectId, kind: Kind, *, lists: bool = True) -> bytes | Location:
         """The content of a copy that is good, or where that is a chunk list, its place. Raises NotFound, Corrupt."""
-        places = self._copies(object_id)
-        try:
-            return self._pick(object_id, kind, places, lists=lists)
-        except Corrupt:
-            self._look_again(places)
-        try:
-            return self._pick(object_id, kind, self._copies(object_id), lists=lists)
-        except Corrupt:
-            if not (places := self._set_aside(object_id)):
-                raise
+        for tries in range(_TRIES):
+            places = self._copies(object_id)
+            try:
+                return self._pick(object_id, kind, places, lists=lists)
+            except Corrupt:
+                self._look_again(places)
+                # Once more in any case; and again while packs are merged away faster than they can be opened.
+                if tries and self.pack_ids() >= {place.pack_id for place in places if not place.aside}:
+                    break
+        if not (places := self._set_aside(object_id)):
+            places = self._copies(object_id)
         return self._pick(object_id, kind, places, lists=lists)
 
     def _pick(
