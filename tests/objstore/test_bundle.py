@@ -21,8 +21,17 @@ from hypothesis import strategies as st
 
 from objstore import files, layout
 from objstore.bundle import Bundle, Made, create, lacking, unbundle, verify
-from objstore.bundle.form import LEAD_SIZE, TRAILER_SIZE, Entry, Index, Info, Lead, Sort
-from objstore.errors import Conflict, Corrupt, NotFound, ReadOnly, StoreError, Unsupported
+from objstore.bundle.form import LEAD_SIZE, TRAILER_SIZE, Entry, Index, Info, Lead, Prerequisite, Sort
+from objstore.errors import (
+    Conflict,
+    Corrupt,
+    InvalidName,
+    NotFound,
+    ReadOnly,
+    RemoteError,
+    StoreError,
+    Unsupported,
+)
 from objstore.frame import encode, encode_list
 from objstore.graph import closure
 from objstore.heads import Head, Table
@@ -174,6 +183,30 @@ def test_a_bundle_is_a_remote_to_pull_from(make: Make, tmp_path: Path) -> None:
     edit(here, 1, {"x": b"1", "large": noise(9 * MIB)})
     assert there.pull(bundled(here, tmp_path / "x", split=MIB)).heads
     assert_same(here, there)
+
+
+def test_an_open_bundle_keeps_the_contract_of_a_remote(make: Make, tmp_path: Path) -> None:
+    """Listed by prefix, ranges end with the file, limits and bad names are refused; across the ends of parts, too."""
+    here = make("here")
+    edit(here, 1, {"x": noise(3 * 65_000)})
+    bundle = bundled(here, tmp_path / "x", split=layout.BUNDLE_PART_MIN)
+    sizes = {entry.name: entry.size for entry in bundle.list("")}
+    (pack,) = bundle.list("packs/")
+    assert {name.partition("/")[0] for name in sizes} == {"format", "packs", "refs.packed"}
+    assert [entry.name for entry in bundle.list("refs")] == [n for n in sizes if n.startswith("refs")]
+    whole = bundle.get(pack.name)
+    assert hash_bytes(footer_of(whole)).hex() in pack.name
+    for offset, length in ((0, 10), (60_000, 80_000), (pack.size - 5, 100), (pack.size + 5, 10), (0, 0)):
+        assert bundle.get_range(pack.name, offset, length) == whole[offset : offset + length]
+    with pytest.raises(RemoteError, match="more than the 100 expected"):
+        bundle.get(pack.name, 100)
+    for bad in ("../x", "/etc/passwd"):
+        with pytest.raises(InvalidName):
+            bundle.get(bad)
+        with pytest.raises(InvalidName):
+            bundle.get_range(bad, 0, 1)
+    with pytest.raises(NotFound):
+        bundle.get("packs/ab/absent.pack")
 
 
 def test_only_the_keys_asked_for_are_bundled(make: Make, tmp_path: Path) -> None:
@@ -467,6 +500,38 @@ def test_what_is_there_already_is_replaced_only_on_request(make: Make, tmp_path:
     assert here.bundle(tmp_path / "x", force=True) is not None
     assert verify(Bundle.open([tmp_path / "x"])).heads
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "here", "x", "y.001"]
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="what a descriptor stands for is asked of /proc"
+)
+@pytest.mark.parametrize("split", [None, layout.BUNDLE_PART_MIN])
+def test_a_bundle_has_its_name_only_once_it_is_durable(
+    split: int | None, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every part is flushed to the disk, then all are renamed, then their folder is flushed."""
+    here = make("here")
+    edit(here, 1, {"x": noise(100_000)})
+    done: list[tuple[str, str]] = []
+    fsync, replace_ = os.fsync, os.replace
+
+    def noted_fsync(fd: int) -> None:
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{fd}")))
+        fsync(fd)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append(("rename", str(source)))
+        replace_(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    made = here.bundle(tmp_path / "x", split=split)
+    assert made is not None
+    own = [(what, path) for what, path in done if not path.startswith(f"{here.root}/")]
+    count = len(made.paths)
+    assert [what for what, _ in own] == ["fsync"] * count + ["rename"] * count + ["fsync"]
+    assert [path for _, path in own[:count]] == [path for _, path in own[count:-1]]
+    assert own[-1][1] == str(tmp_path)
 
 
 FULL = """
@@ -766,6 +831,35 @@ def test_lies_about_where_files_lie_are_refused(lie: str, make: Make, tmp_path: 
     objects, head = small("a")
     contents = usual(tmp_path / "f", objects, [head])
     assert_refused(written(tmp_path / "x", contents, 1, change=changes[lie]), make("there"))
+
+
+@pytest.mark.parametrize("lie", ["unsorted", "twice", "kind", "holder", "known", "zeros"])
+def test_lies_in_the_rows_of_an_index_are_refused(lie: str) -> None:
+    """With a hash that fits."""
+    objects = [ObjectId(bytes([n]) * 32) for n in (1, 2)]
+    info = Info(1, 0, None, (Prerequisite(key(1), objects[0], ("a", "b", "c")),))
+    rows = Index.of(info, [], dict.fromkeys(objects, (Kind.BLOB, 0)), [(key(n), objects[0]) for n in (1, 2)])
+    first, second = rows.needs_rows[:40], rows.needs_rows[40:]
+    sound = {
+        "unsorted": replace(rows, needs_rows=second + first),
+        "twice": replace(rows, needs_rows=first + first),
+        "kind": replace(rows, needs_rows=first[:32] + b"\x04" + first[33:]),
+        "holder": replace(rows, needs_rows=first[:36] + b"\x01\0\0\0"),
+        "known": replace(rows, known_rows=rows.known_rows[48:] + rows.known_rows[:48]),
+        "zeros": replace(rows, needs_rows=first[:34] + b"\x01" + first[35:]),
+    }
+    form = Entry(Sort.FORMAT, "ab" * 32, 0, 10)
+    for index, is_sound in ((rows, True), (sound[lie], False)):
+        data = replace(index, entries=(form,)).encode()
+        lead = Lead(1, 1, len(data) + 10, len(data), 0, len(data) + 10, hash_bytes(data))
+        if is_sound:
+            assert [holder.path[0] for _, _, holder in Index.decode(data, lead).needs() if holder] == [
+                "a",
+                "a",
+            ]
+            continue
+        with pytest.raises(Corrupt):
+            Index.decode(data, lead)
 
 
 def test_a_million_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
