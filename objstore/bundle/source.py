@@ -59,7 +59,8 @@ class Bundle:
             raise Corrupt(f"{self.where}: {where} is damaged: {what}")
         packs = {entry.id: entry.size for entry in self.index.entries if entry.sort is Sort.PACK}
         claimed = shown.claimed()
-        if shown.covered or packs.keys() != claimed.keys():
+        covers = any(table.covers for table in shown.tables.values())
+        if covers or packs.keys() != claimed.keys():
             raise Corrupt(f"{self.where}: its tables do not claim the packs that are in it, and these only")
         return shown
 

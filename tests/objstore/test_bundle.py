@@ -21,7 +21,17 @@ from hypothesis import strategies as st
 
 from objstore import files, layout
 from objstore.bundle import Bundle, Made, create, lacking, unbundle, verify
-from objstore.bundle.form import LEAD_SIZE, TRAILER_SIZE, Entry, Index, Info, Lead, Prerequisite, Sort
+from objstore.bundle.form import (
+    INDEX_MAX,
+    LEAD_SIZE,
+    TRAILER_SIZE,
+    Entry,
+    Index,
+    Info,
+    Lead,
+    Prerequisite,
+    Sort,
+)
 from objstore.errors import (
     Conflict,
     Corrupt,
@@ -815,22 +825,69 @@ def test_the_forger_of_these_tests_can_make_a_sound_bundle(make: Make, tmp_path:
     assert there.fsck().problems == ()
 
 
-@pytest.mark.parametrize("lie", ["overlap", "gap", "beyond", "huge", "empty", "twice", "no format", "sort"])
+LIES: dict[str, tuple[str, Callable[[list[Entry]], list[Entry]]]] = {
+    "overlap": ("where the one before", lambda e: [e[0], e[1], replace(e[2], offset=e[2].offset - 1)]),
+    "gap": ("where the one before", lambda e: [e[0], replace(e[1], size=e[1].size - 1), e[2]]),
+    "beyond": ("not what its lead says", lambda e: [e[0], e[1], replace(e[2], size=e[2].size + 1)]),
+    "huge": ("where the one before", lambda e: [e[0], e[1], replace(e[2], size=(1 << 64) - 1)]),
+    "empty": (
+        "where the one before",
+        lambda e: [e[0], replace(e[0], sort=Sort.PACK, offset=e[1].offset, size=0), *e[1:]],
+    ),
+    "twice": ("a file twice", lambda e: [e[0], e[1], replace(e[2], sort=Sort.PACK, id=e[1].id)]),
+    "no format": ("no format, or several", lambda e: [replace(e[0], sort=Sort.TABLE), e[1], e[2]]),
+    "formats": ("no format, or several", lambda e: [e[0], replace(e[1], sort=Sort.FORMAT), e[2]]),
+    "sort": ("is not a head table", lambda e: [e[0], replace(e[1], sort=Sort.TABLE), e[2]]),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
 def test_lies_about_where_files_lie_are_refused(lie: str, make: Make, tmp_path: Path) -> None:
     """With hashes that fit: one byte is never two files', and no size is believed."""
-    changes: dict[str, Callable[[list[Entry]], list[Entry]]] = {
-        "overlap": lambda e: [e[0], e[1], replace(e[2], offset=e[2].offset - 1)],
-        "gap": lambda e: [e[0], replace(e[1], size=e[1].size - 1), e[2]],
-        "beyond": lambda e: [e[0], e[1], replace(e[2], size=e[2].size + 1)],
-        "huge": lambda e: [e[0], e[1], replace(e[2], size=(1 << 64) - 1)],
-        "empty": lambda e: [e[0], e[1], replace(e[1], id="ab" * 32, offset=e[2].offset, size=0), e[2]],
-        "twice": lambda e: [e[0], e[1], replace(e[2], sort=Sort.PACK, id=e[1].id)],
-        "no format": lambda e: [replace(e[0], sort=Sort.TABLE), e[1], e[2]],
-        "sort": lambda e: [e[0], replace(e[1], sort=Sort.TABLE), e[2]],
-    }
+    text, change = LIES[lie]
     objects, head = small("a")
-    contents = usual(tmp_path / "f", objects, [head])
-    assert_refused(written(tmp_path / "x", contents, 1, change=changes[lie]), make("there"))
+    path = written(tmp_path / "x", usual(tmp_path / "f", objects, [head]), 1, change=change)
+    assert_refused(path, make("there"))
+    with pytest.raises(Corrupt, match=text):
+        verify(Bundle.open([path]))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"number": 0},
+        {"number": 3},
+        {"count": 10_000},
+        {"index": 23},
+        {"index": 1001},
+        {"index": INDEX_MAX + 1, "content": INDEX_MAX + 5, "length": 1000},
+        {"length": 0},
+        {"length": 1001},
+        {"offset": (1 << 64) - 1},
+        {"offset": 1},
+    ],
+)
+def test_lies_in_a_lead_are_refused(lie: dict[str, int]) -> None:
+    """Numbers that cannot be, before anything is read by them; and zeros that are none."""
+    good = Lead(1, 2, 1000, 100, 0, 1000, bytes(32))
+    assert Lead.decode(good.encode()) == good
+    with pytest.raises(Corrupt, match="its lead is damaged"):
+        Lead.decode(replace(good, **lie).encode())  # type: ignore[arg-type]
+    with pytest.raises(Corrupt, match="its lead is damaged"):
+        Lead.decode(good.encode()[:5] + b"\x01\0\0" + good.encode()[8:])
+
+
+@pytest.mark.parametrize("gap", [-1, 1])
+def test_parts_that_do_not_go_on_where_another_ends_are_refused(gap: int, tmp_path: Path) -> None:
+    """Each is sound by itself, and they are of one bundle."""
+    index = Index.of(Info(1, 0), [], {}, []).encode()
+    content, half = len(index), len(index) // 2
+    pieces = [(0, index[:half]), (half + gap, index[half + gap :])]
+    for number, (offset, payload) in enumerate(pieces, 1):
+        lead = Lead(number, 2, content, content, offset, len(payload), hash_bytes(index)).encode()
+        (tmp_path / f"x.00{number}").write_bytes(lead + payload + hash_bytes(payload + lead))
+    with pytest.raises(Corrupt, match=r"x\.002 does not go on where the part before it ends"):
+        Bundle.open([tmp_path / "x.001"])
 
 
 @pytest.mark.parametrize("lie", ["unsorted", "twice", "kind", "holder", "known", "zeros"])
@@ -881,6 +938,7 @@ def test_a_million_files_are_refused_before_they_are_read(tmp_path: Path) -> Non
     for name in ("files", "rows", "heads"):
         said = python(SMALL, str(tmp_path / name))
         assert said.startswith("Corrupt"), said
+        assert "over the limit" in said or "1000000 heads" in said, said
         assert int(said.split()[-1]) < 200 * MIB // 1024, said
 
 
@@ -936,6 +994,7 @@ def test_tables_that_claim_other_packs_are_refused(make: Make, tmp_path: Path) -
         Table(row, {}),
         Table(row, {pack[1]: footer_of(data)}),
         Table(row, {pack[1]: footer_of(pack[2])}, covers=(table[1],)),
+        Table(row, {pack[1]: footer_of(pack[2])}, covers=("ab" * 32,)),
     ]
     for n, wrong in enumerate(tables):
         encoded = wrong.encode()
