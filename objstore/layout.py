@@ -21,6 +21,7 @@ QUEUES: Final = "queues"
 TRASH: Final = "trash"
 CACHE: Final = "cache"
 TMP: Final = "tmp"
+STAT_CACHE: Final = f"{CACHE}/stat"
 FOLDERS: Final = (PACKS, REFS, TABLES, LIVE, QUEUES, TRASH, CACHE, TMP)
 UNION: Final = (PACKS, REFS, TABLES)  # what a copier has to carry; the rest belongs to one place
 
@@ -63,11 +64,54 @@ DEPTH_MAX: Final = 64  # of nested trees
 SAVES: Final = 0.95  # of its size: what compresses to less is stored so; reading raw is six times as fast
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
+REGIONS_MAX: Final = 100_000  # tensors looked for in one file: more than any model has, and 20 MiB of memory
+CONTAINER_HEADER_MAX: Final = 16 * MIB  # bytes read of what a container says of itself
+STAT_SPOTS_MIN: Final = 64 * KIB  # bytes from which an unchanged file is looked into on every hit
+STAT_SAMPLE: Final = 64  # smaller unchanged files of a folder that are read whole, at random, on every hit
+STAT_MARGIN: Final = (
+    100_000_000  # ns: a change less than ten ticks of a kernel's clock ago may hide the next one
+)
+STAT_MARGIN_COARSE: Final = (
+    10_000_000_000  # ns, where times are whole seconds, or two, by some server's clock
+)
+STAT_ROWS_MAX: Final = 200_000  # files remembered of one folder; 50 MiB of memory
+STAT_CACHE_MAX: Final = 32 * MIB  # bytes of one cache
+STAT_CACHES_MAX: Final = 1024  # paths remembered
 FORMAT_MAX: Final = 64 * KIB  # bytes of the `format` file
 PREFIX_MIN: Final = 6  # characters of an id that may stand for it
 PROOFS_MAX: Final = 2 * MIB  # bytes of remembered proofs of chunk lists: 30,000 of them
 INDEX: Final = f"{CACHE}/index"  # where each object is, as sorted segments
 SEGMENT_SUFFIX: Final = ".v1"  # of an index segment: one with another was written by another version
+
+LOOSE_MAX: Final = (
+    64  # head files of their own; more are folded into a table: a listing of so many takes 1 ms
+)
+ABSORB: Final = 4  # a table takes over those up to this many times its size, so that a handful stay alive
+MERGE_MAX: Final = 8 * MIB  # packs below are merged; from here on only gc rewrites them
+MERGE_COUNT: Final = (
+    16  # packs of about one size that become one: each byte is rewritten once a tier, five times in all
+)
+MERGE_MOST: Final = 256  # packs that become one where many have gathered
+MERGE_STOP: Final = 8 * MIB  # bytes after which a merge takes no more: what it made is large enough to stay
+MERGE_OBJECTS: Final = 30_000  # after which it takes no more: one footer has to list them all
+MERGE_RAW_MAX: Final = 256 * MIB  # bytes of content, decoded, of a pack that is merged: a bomb is left alone
+SETTLE: Final = 3600.0  # seconds that superfluous files stay where they were: a copier may have listed them
+WAITING_MAX: Final = 16  # of these files at most: in a burst of runs the oldest go sooner
+
+DAY: Final = 86_400  # seconds
+GRACE: Final = (
+    14 * DAY
+)  # how long what nothing names is kept, and again in the trash: longer than any run is offline
+DEAD_SHARE: Final = (
+    0.25  # of a pack's bytes that are dead before it is rewritten: less is not worth the writing
+)
+STALE: Final = (
+    DAY  # seconds after which an unfinished file is nobody's: who has written nothing for a day starts anew
+)
+GRACE_NOW: Final = (
+    3600  # seconds; both of these where a disk is full: what is younger may be needed by who runs now
+)
+CACHE_STALE: Final = 90 * DAY  # seconds after which a note in cache/ that nobody wrote again is not missed
 
 BUNDLE_PARTS_MAX: Final = 9_999  # files that one bundle may be split into
 BUNDLE_PART_MIN: Final = 64 * KIB  # bytes of a part: a medium that holds less is none
@@ -98,6 +142,7 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _HEAD = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{64})")
 _PACK = re.compile(r"([0-9a-f]{64})\.pack")
+_HIDDEN = re.compile(r"\.([0-9a-f]{64})\.pack")
 _TABLE = re.compile(r"([0-9a-f]{64})\.table")
 _NOT_LABEL = re.compile(r"[^a-z0-9_.-]")
 
@@ -130,6 +175,12 @@ def head_path(label: str, key: str, commit_id: str) -> str:
 def parse_pack_name(name: str) -> str | None:
     """The pack id in a file name, or None for anything else."""
     match = _PACK.fullmatch(name)
+    return match[1] if match else None
+
+
+def parse_hidden_name(name: str) -> str | None:
+    """The pack id in the name of a pack that was set aside where there was no room for a trash, or None."""
+    match = _HIDDEN.fullmatch(name)
     return match[1] if match else None
 
 

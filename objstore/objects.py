@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,7 +22,7 @@ from objstore.ids import Hasher, Kind, ObjectId, hash_object
 from objstore.index import Catalog, Location, OpenFile, Proofs, Row, guard, pack_files
 from objstore.index.proofs import proof_of
 from objstore.pack import Footer, read_footer
-from objstore.records import ChunkList
+from objstore.records import ChunkList, ListMap
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,7 +33,7 @@ _OPEN_MAX = 16  # packs kept open at once
 _FRAMES_KEPT: Final = (
     16 * layout.MIB
 )  # bytes of decoded frames kept: neighbours are often read one after another
-_LISTS_KEPT: Final = 2  # parsed chunk lists kept: a list and a page, of up to 3 MB each
+_MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
 _FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _THREADS: Final = 2
@@ -41,33 +42,34 @@ _POOL_MIN: Final = 8 * layout.MIB  # bytes to read from which threads are worth 
 
 
 class _Piece(NamedTuple):
-    """A chunk to read; place: the copy to try first."""
+    """A chunk to read; place: the copy to try first; content: of a hole in a sparse file, which need not be read."""
 
     id: ObjectId
     size: int
     place: Location | None
+    content: bytes | None = None
 
 
 class Objects:
     """The union of a store's packs. Safe to use beside writers, whose packs are found when an object is missed and
     looked for again when they have vanished; by several threads; and after a fork.
 
-    keep: whether what is learnt of packs and lists may be written below `cache/`.
+    keep: whether what is learnt of packs and lists may be written below `cache/`; trust: whether what is there counts.
     """
 
-    def __init__(self, root: Path, *, keep: bool = True) -> None:
+    def __init__(self, root: Path, *, keep: bool = True, trust: bool = True) -> None:
         self._root = root
-        self._index = Catalog(root, keep=keep)
+        self._index = Catalog(root, keep=keep, trust=trust)
         self._trash = Catalog(root, keep=False)
         self._trashed: set[tuple[int, str]] = (
             set()
         )  # packs in the trash that were looked at: (epoch, pack id)
-        self._proofs = Proofs(root, keep=keep)
+        self._proofs = Proofs(root, keep=keep, trust=trust)
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._scrubbed: dict[tuple[str, int], bool] = {}  # frames, by (pack id, offset), that were looked at
         self._frames_size = 0
-        self._parsed: OrderedDict[object, ChunkList] = OrderedDict()
+        self._maps: OrderedDict[object, ListMap] = OrderedDict()
         self._footers: OrderedDict[str, Footer] = OrderedDict()
         self._scanned = False
 
@@ -145,7 +147,7 @@ class Objects:
                 self._index.doubt(place)
             self._frames.clear()
             self._frames_size = 0
-            self._parsed.clear()
+            self._maps.clear()
             self.refresh()
 
     def close(self) -> None:
@@ -232,7 +234,10 @@ class Objects:
                     if (epoch, pack_id) not in self._trashed:
                         self._trashed.add((epoch, pack_id))
                         self._trash.learn(pack_id, base / layout.pack_path(pack_id))
-        return self._known_aside(object_id)
+            for place in self._trash.find(object_id):
+                if not os.path.exists(self._path(replace(place, aside=True))):
+                    self._trash.forget(place.pack_id)
+            return self._known_aside(object_id)
 
     def _known_aside(self, object_id: ObjectId) -> list[Location]:
         return [replace(place, aside=True) for place in self._trash.find(object_id)]
@@ -365,7 +370,7 @@ class Objects:
         return data
 
     def _proof(self, place: Location) -> bytes:
-        self.list_of(place)
+        self._top_map(place)
         return proof_of(place.entry.id, self._content(place))
 
     def prove(self, place: Location) -> None:
@@ -407,14 +412,8 @@ class Objects:
         """The top chunk list of one copy of a blob, or None where that copy is stored whole. Raises Corrupt."""
         if not place.is_list:
             return None
-        key = (place.pack_id, place.at, place.entry)
-        top = self._kept_list(key)
-        if top is None:
-            top = ChunkList.decode(self._content(place))
-            if top.size != place.entry.size:
-                raise Corrupt(f"the chunk list of {place.entry.id} has not the length its frame says")
-            self._keep_list(key, top)
-        return top
+        self._top_map(place)
+        return ChunkList.decode(self._content(place))
 
     def chunks(self, place: Location) -> Iterator[tuple[ObjectId, int]]:
         """The (id, bytes) of the chunks of a copy stored as a list, page by page. Raises NotFound, Corrupt."""
@@ -425,44 +424,46 @@ class Objects:
             yield from top.items
         else:
             for page_id, size in top.items:
-                yield from self._page(place, page_id, size).items
-
-    def _page(self, place: Location, page_id: ObjectId, size: int) -> ChunkList:
-        page = self._kept_list(page_id)
-        if page is None:
-            page = ChunkList.decode(self.read(page_id, Kind.CHUNKS, limit=layout.RECORD_MAX))
-        if page.level != 0 or page.size != size:
-            raise Corrupt(f"a page of the chunk list of {place.entry.id} is not what the list says")
-        self._keep_list(page_id, page)
-        return page
+                page = ChunkList.decode(self.read(page_id, Kind.CHUNKS, limit=layout.RECORD_MAX))
+                _check_page(place, page, size)
+                yield from page.items
 
     def _overlap(self, place: Location, offset: int, end: int) -> tuple[int, list[tuple[ObjectId, int]]]:
         """The chunks of a list that have bytes from `offset` to `end`, and how many bytes come before the first."""
-        top = self.list_of(place)
-        assert top is not None
-        skipped, items = _within(top.items, 0, offset, end)
+        top = self._top_map(place)
+        at, items = top.between(offset, end)
         if top.level == 0:
-            return skipped, items
-        at, first, chunks = skipped, skipped, list[tuple[ObjectId, int]]()
+            return at, items
+        skipped, chunks = at, list[tuple[ObjectId, int]]()
         for page_id, size in items:
-            before, inside = _within(self._page(place, page_id, size).items, at, offset, end)
-            first = before if not chunks else first
+            before, inside = self._page_map(place, page_id, size).between(max(offset - at, 0), end - at)
+            skipped = skipped if chunks else at + before
             chunks += inside
             at += size
-        return first, chunks
+        return skipped, chunks
 
-    def _kept_list(self, key: object) -> ChunkList | None:
-        with guard():
-            return self._parsed.get(key)
+    def _top_map(self, place: Location) -> ListMap:
+        found = self._map((place.pack_id, place.at), lambda: self._content(place))
+        if found.size != place.entry.size:
+            raise Corrupt(f"the chunk list of {place.entry.id} has not the length its frame says")
+        return found
 
-    def _keep_list(self, key: object, found: ChunkList) -> None:
-        if len(found.items) > layout.LIST_PAGE_MAX:
-            return
+    def _page_map(self, place: Location, page_id: ObjectId, size: int) -> ListMap:
+        found = self._map(page_id, lambda: self.read(page_id, Kind.CHUNKS, limit=layout.RECORD_MAX))
+        _check_page(place, found, size)
+        return found
+
+    def _map(self, key: object, read: Callable[[], bytes]) -> ListMap:
         with guard():
-            self._parsed[key] = found
-            self._parsed.move_to_end(key)
-            if len(self._parsed) > _LISTS_KEPT:
-                self._parsed.popitem(last=False)
+            found = self._maps.get(key)
+        if found is None:
+            found = ListMap(read())
+        with guard():
+            self._maps[key] = found
+            self._maps.move_to_end(key)
+            if len(self._maps) > _MAPS_KEPT:
+                self._maps.popitem(last=False)
+        return found
 
     def is_list(self, object_id: ObjectId) -> bool:
         """Whether the object's first copy is stored as a chunk list."""
@@ -512,6 +513,14 @@ class Objects:
         batch: list[_Piece] = []
         size, last = 0, None
         for chunk_id, length in chunks:
+            hole = _hole(chunk_id, length)
+            if hole is not None:
+                if size >= _BATCH:
+                    yield batch
+                    batch, size = [], 0
+                batch.append(_Piece(chunk_id, length, None, hole))
+                size += length
+                continue
             place = self._near(chunk_id, last)
             new = place is None or last is None or (place.pack_id, place.at) != (last.pack_id, last.at)
             if batch and size >= (_BATCH if new else 2 * _BATCH):
@@ -544,9 +553,12 @@ class Objects:
         """The contents of these chunks, or None where one is not at its place or not what its id says."""
         contents: list[bytes] = []
         try:
-            groups = [list(pieces) for _, pieces in groupby(batch, key=_frame_of)]
-            for run in _runs(groups):
-                contents += self._fetch_run(run)
+            for is_hole, pieces in groupby(batch, key=lambda piece: piece.content is not None):
+                if is_hole:
+                    contents += [piece.content for piece in pieces if piece.content is not None]
+                else:
+                    for run in _runs([list(frame) for _, frame in groupby(pieces, key=_frame_of)]):
+                        contents += self._fetch_run(run)
         except StoreError:
             return None
         return contents
@@ -640,6 +652,19 @@ def _decoded(place: Location, data: bytes | memoryview) -> bytes:
     return decode(header, bytes(data[HEADER_SIZE:]))
 
 
+@cache
+def _largest_hole() -> tuple[ObjectId, bytes]:
+    data = bytes(layout.CHUNK_MAX)
+    return hash_object(Kind.BLOB, data), data
+
+
+def _hole(chunk_id: ObjectId, size: int) -> bytes | None:
+    """The content of a chunk that is known by its id: of nothing but zeros, as the cutter leaves them."""
+    if size == layout.CHUNK_MAX and chunk_id == _largest_hole()[0]:
+        return _largest_hole()[1]
+    return None
+
+
 def _place(piece: _Piece) -> Location:
     if piece.place is None:
         raise NotFound(f"object {piece.id} is not in this store")
@@ -665,21 +690,6 @@ def _runs(groups: list[list[_Piece]]) -> list[list[list[_Piece]]]:
     return runs
 
 
-def _within(
-    items: Iterable[tuple[ObjectId, int]], at: int, offset: int, end: int
-) -> tuple[int, list[tuple[ObjectId, int]]]:
-    """Of items that begin at `at`, those with bytes from `offset` to `end`, and where the first of them begins."""
-    first, found = at, list[tuple[ObjectId, int]]()
-    for item in items:
-        if at >= end:
-            break
-        if at + item[1] > offset:
-            first = first if found else at
-            found.append(item)
-        at += item[1]
-    return first, found
-
-
 def _weight(footer: Footer) -> int:
     return len(footer.frames) + len(footer.objects)
 
@@ -696,6 +706,11 @@ _local = _Scratch()
 
 def _scratch(size: int) -> memoryview:
     return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
+
+
+def _check_page(place: Location, page: ChunkList | ListMap, size: int) -> None:
+    if page.level != 0 or page.size != size:
+        raise Corrupt(f"a page of the chunk list of {place.entry.id} is not what the list says")
 
 
 def _check_kind(place: Location, kind: Kind) -> None:

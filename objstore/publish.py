@@ -72,6 +72,11 @@ class Transaction:
         else:
             self.discard()
 
+    @property
+    def root(self) -> Path:
+        """The store's folder."""
+        return self._root
+
     # --- putting -------------------------------------------------------------------------------------------------
 
     def has(self, object_id: ObjectId) -> bool:
@@ -80,8 +85,9 @@ class Transaction:
         A copy counts as sound when its stored bytes have their checksum, which is looked at once: who stores content
         again whose copy is damaged puts a good one beside it. May be asked by several threads at once.
         """
-        if object_id in self._staged:
-            return True
+        return object_id in self._staged or self._is_stored(object_id)
+
+    def _is_stored(self, object_id: ObjectId) -> bool:
         pack_id = self._objects.sound(object_id)
         if pack_id is None:
             return False
@@ -241,7 +247,9 @@ class Transaction:
     def finish(self, writer: PackWriter) -> None:
         """Make a pack durable and visible. Raises OSError: then it is discarded, and the transaction is over."""
         with self.ends_when_failed():
-            publish_pack(self._root, self._objects, writer)
+            pack_id = publish_pack(self._root, self._objects, writer)
+        # Nothing names it before the heads do: until then a collector may take it as well as any other.
+        self._relied.setdefault(pack_id, set()).update(writer.ids)
 
     # --- ending --------------------------------------------------------------------------------------------------
 
@@ -266,11 +274,11 @@ class Transaction:
         self._objects.refresh()
         for pack_id in gone:
             ids = self._relied.pop(pack_id)
-            missing = [i for i in ids if not self.has(i)]
+            missing = [i for i in ids if not self._is_stored(i)]
             if missing and trash.put_back(self._root, layout.pack_path(pack_id)):
                 fsync_folder((self._root / layout.pack_path(pack_id)).parent)
                 self._objects.refresh()
-                missing = [i for i in missing if not self.has(i)]
+                missing = [i for i in missing if not self._is_stored(i)]
             self._put_again(missing)
 
     def _put_again(self, missing: list[ObjectId]) -> None:
@@ -411,9 +419,15 @@ def move_into_place(root: Path, path: Path, name: str) -> None:
 def _place(root: Path, path: Path, name: str) -> list[Path]:
     """Rename a file to `name` below the store; returns the folders whose names changed."""
     target = root / name
-    made = _make_folders(target.parent)
-    os.rename(path, target)
-    return [target.parent, *made]
+    while True:
+        made = _make_folders(target.parent)
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+            continue  # a collector removed the folder while it was empty
+        return [target.parent, *made]
 
 
 def _make_folders(folder: Path) -> list[Path]:

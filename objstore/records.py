@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import orjson
@@ -159,6 +160,7 @@ def pages(items: list[Any], hashed: Iterable[bytes], limit: int) -> Iterator[lis
 _LIST_HEAD: Final = struct.Struct("<4sBBHI")
 _LIST_MAGIC: Final = b"OSCL"
 _LIST_ENTRY: Final = struct.Struct("<32sQ")
+_LIST_LENGTH: Final = struct.Struct("<32xQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +178,56 @@ class ChunkList:
     @classmethod
     def decode(cls, data: bytes) -> ChunkList:
         """Parse and check one record. Raises Corrupt."""
-        if len(data) < _LIST_HEAD.size or len(data) > layout.RECORD_MAX:
-            raise Corrupt(f"a chunk list of {len(data)} bytes")
-        magic, version, level, zero, count = _LIST_HEAD.unpack_from(data)
-        if (magic, version, zero) != (_LIST_MAGIC, 1, 0) or level > 1:
-            raise Corrupt("not a chunk list of version 1")
-        if len(data) != _LIST_HEAD.size + count * _LIST_ENTRY.size or count == 0:
-            raise Corrupt("a chunk list's length is not what its count says")
-        if level == 0 and count > layout.LIST_PAGE_MAX:
-            raise Corrupt(f"a page of a chunk list has {count} entries")
-        items = tuple((ObjectId(i), n) for i, n in _LIST_ENTRY.iter_unpack(data[_LIST_HEAD.size :]))
-        if any(not 0 < n <= (layout.CHUNK_MAX if level == 0 else layout.RAW_MAX) for _, n in items):
-            raise Corrupt("a chunk list has an impossible length")
-        return cls(level, items)
+        level, _ = _list_lengths(data)
+        items = ((ObjectId(i), n) for i, n in _LIST_ENTRY.iter_unpack(data[_LIST_HEAD.size :]))
+        return cls(level, tuple(items))
 
     @property
     def size(self) -> int:
         """Bytes of content."""
         return sum(n for _, n in self.items)
+
+
+def _list_lengths(data: bytes) -> tuple[int, list[int]]:
+    """The level of an encoded chunk list, and its items' lengths, all checked. Raises Corrupt."""
+    if len(data) < _LIST_HEAD.size or len(data) > layout.RECORD_MAX:
+        raise Corrupt(f"a chunk list of {len(data)} bytes")
+    magic, version, level, zero, count = _LIST_HEAD.unpack_from(data)
+    if (magic, version, zero) != (_LIST_MAGIC, 1, 0) or level > 1:
+        raise Corrupt("not a chunk list of version 1")
+    if len(data) != _LIST_HEAD.size + count * _LIST_ENTRY.size or count == 0:
+        raise Corrupt("a chunk list's length is not what its count says")
+    if level == 0 and count > layout.LIST_PAGE_MAX:
+        raise Corrupt(f"a page of a chunk list has {count} entries")
+    lengths = [n for (n,) in _LIST_LENGTH.iter_unpack(memoryview(data)[_LIST_HEAD.size :])]
+    if min(lengths) == 0 or max(lengths) > (layout.CHUNK_MAX if level == 0 else layout.RAW_MAX):
+        raise Corrupt("a chunk list has an impossible length")
+    return level, lengths
+
+
+class ListMap:
+    """An encoded chunk list in which the items of a range are found without making objects of the others."""
+
+    __slots__ = ("_data", "_ends", "level")
+
+    def __init__(self, data: bytes) -> None:
+        """Raises Corrupt, as `ChunkList.decode`."""
+        self.level, lengths = _list_lengths(data)
+        self._data = data
+        self._ends = list(accumulate(lengths))
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return self._ends[-1]
+
+    def between(self, offset: int, end: int) -> tuple[int, list[tuple[ObjectId, int]]]:
+        """The items with bytes from `offset` to `end`, and where the first of them begins."""
+        first = bisect_right(self._ends, offset)
+        last = bisect_left(self._ends, end) + 1 if end > offset else first
+        starts = [self._ends[first - 1] if first else 0, *self._ends[first:last]]
+        ids = (self._data[at : at + 32] for at in range(_LIST_HEAD.size + first * 40, len(self._data), 40))
+        return starts[0], [(ObjectId(i), b - a) for i, (a, b) in zip(ids, pairwise(starts), strict=False)]
 
 
 _COMMIT_FIELDS: Final = frozenset(
@@ -326,3 +360,11 @@ def check_format(data: bytes, where: object) -> bool:
         raise Unsupported(f"{where} needs {', '.join(map(str, read))}: update this program")
     # Who cuts differently does no harm, but would store every large file a second time.
     return not write and chunker == layout.FORMAT["chunker"]
+
+
+def may_remove(data: bytes) -> bool:
+    """Whether this version may remove files from a store whose `format` holds `data`."""
+    try:
+        return not orjson.loads(data)["features"]["gc"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False

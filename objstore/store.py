@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,16 @@ from objstore.heads import Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
 from objstore.publish import Transaction, fsync_folder, publish_bytes
-from objstore.records import check_format, format_bytes
+from objstore.records import check_format, format_bytes, may_remove
 
 if TYPE_CHECKING:
     from objstore.bundle import Bundle, Made, Received
+    from objstore.fsck import Progress as Inspected
     from objstore.fsck import Report
+    from objstore.gc import GcReport, Roots
+    from objstore.heal import Healed, Origin
     from objstore.remotes import Source, Target
+    from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
 
 
@@ -154,11 +158,41 @@ class Store:
 
         return unbundle(self.root, self.objects, self.heads, bundle, progress)
 
-    def fsck(self) -> Report:
-        """Check everything; see `objstore.fsck`."""
-        from objstore.fsck import check
+    def fsck(self, level: str = "content", progress: Inspected | None = None) -> Report:
+        """Check the store; see `objstore.fsck`."""
+        from objstore.fsck import Level, check
 
-        return check(self.root)
+        return check(self.root, Level(level), progress=progress)
+
+    def heal(
+        self, sources: Sequence[Origin] = (), *, unite: bool = False, progress: Inspected | None = None
+    ) -> Healed:
+        """Repair what is damaged or missing; see `objstore.heal`."""
+        self._check_writable()
+        from objstore.heal import heal
+
+        return heal(self.root, sources, unite=unite, progress=progress)
+
+    def tidy(self, limit: float | None = None) -> Tidied:
+        """Fold heads and merge packs as far as it is due, for `limit` seconds at most; see `objstore.repack`.
+
+        Does nothing in a store that is read-only, or has features for which nothing may be removed. Raises OSError.
+        """
+        from objstore.repack import Tidied, tidy
+
+        if self.read_only or not may_remove((self.root / layout.FORMAT_FILE).read_bytes()):
+            return Tidied()
+        return tidy(self.root, self.objects, self.heads, limit=limit)
+
+    def gc(
+        self, roots: Roots = tuple, *, grace: float = layout.GRACE, now: bool = False, dry_run: bool = False
+    ) -> GcReport:
+        """Set aside, and later delete, what nothing needs; see `objstore.gc.collect`. Raises ReadOnly, OSError."""
+        if not dry_run:
+            self._check_writable()
+        from objstore.gc import collect
+
+        return collect(self.root, roots=roots, grace=grace, now=now, dry_run=dry_run)
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""

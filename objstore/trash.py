@@ -1,16 +1,21 @@
 """What is set aside before it is deleted: `trash/<seconds since 1970>/` holds files under the names they had.
 
-The only way out of a store. Moving a file there and back is one rename each; who deletes is `gc` alone.
+The only way out of a store. Moving a file there and back is one rename each; who deletes is `gc` alone. Beside that,
+`trash/confirmed/` names the commits whose deletion somebody has asked for at this very place.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from objstore import layout
+
+_CONFIRMED = f"{layout.TRASH}/confirmed"
+_TRIES = 100  # renames into a folder that others remove while it is empty
 
 
 def set_aside(root: Path, name: str, epoch: int) -> bool:
@@ -18,13 +23,7 @@ def set_aside(root: Path, name: str, epoch: int) -> bool:
 
     Not durable on return: after a power cut it may be back, which harms nobody.
     """
-    target = root / layout.TRASH / str(epoch) / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.rename(root / name, target)
-    except FileNotFoundError:
-        return False
-    return True
+    return move(root / name, root / layout.TRASH / str(epoch) / name)
 
 
 def find(root: Path, name: str) -> Iterator[Path]:
@@ -44,9 +43,7 @@ def put_back(root: Path, name: str) -> bool:
     if os.path.lexists(target):
         return True
     for path in find(root, name):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # another process was faster: it put it back, or deleted it
-            os.rename(path, target)
+        if move(path, target):  # else another process was faster: it put it back, or deleted it
             return True
     return os.path.lexists(target)
 
@@ -56,3 +53,36 @@ def epochs(root: Path) -> list[int]:
     with suppress(FileNotFoundError, NotADirectoryError):
         return sorted(int(name) for name in os.listdir(root / layout.TRASH) if name.isdecimal())
     return []
+
+
+def confirm(root: Path, commits: Iterable[str]) -> None:
+    """Note that these commits' deletions were asked for here, so that it may be freed what they cut off."""
+    (root / _CONFIRMED).mkdir(parents=True, exist_ok=True)
+    for commit in commits:
+        (root / _CONFIRMED / commit).touch()
+
+
+def confirmed(root: Path) -> frozenset[str]:
+    """The ids of the commits whose deletions were asked for here. Raises OSError."""
+    with suppress(FileNotFoundError):
+        return frozenset(os.listdir(root / _CONFIRMED))
+    return frozenset()
+
+
+def forget(root: Path, commits: Iterable[str]) -> None:
+    """Take back that deletions were asked for."""
+    for commit in commits:
+        (root / _CONFIRMED / commit).unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> bool:
+    """Rename, into a folder that is made where it is missing; whether `source` was there. Raises OSError."""
+    for _ in range(_TRIES):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.rename(source, target)
+            return True
+        if not os.path.lexists(source):
+            return False
+        # Else the folder was still empty, and so another process has removed it.
+    raise OSError(errno.ENOENT, "the folder of it vanishes again and again", str(target))

@@ -63,7 +63,8 @@ def _left(store: Store, source: Store) -> str:
         if liveness(journal.folder) == "dead":
             return "the journal of a run that died stays for a day, in case its process lives after all"
         return "a run is still recorded there"
-    here, there = store.heads.live(), source.heads.live()
+    here = store.heads.live()
+    there = {key: source.heads.sound(heads) for key, heads in source.heads.live().items()}
     if source.heads.damaged:
         return f"{next(iter(source.heads.damaged))} in it is damaged"
     for key, heads in there.items():

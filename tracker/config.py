@@ -23,12 +23,14 @@ class Garbled(BadValue):
 @dataclass(frozen=True)
 class Config:
     """Settings. strict: faults of the environment raise instead of warn; close_timeout: seconds to wait at exit for
-    what is still being stored; allow_pickle: load pickled artifacts without being asked.
+    what is still being stored; allow_pickle: load pickled artifacts without being asked; force_read: read files that
+    are stored again, though they look unchanged.
     """
 
     strict: bool = False
     close_timeout: float = 10.0
     allow_pickle: bool = False
+    force_read: bool = False
 
 
 def load(store: Path | None, environment: Mapping[str, str] = os.environ) -> Config:

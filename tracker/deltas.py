@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from objstore import layout as store_layout
 from tracker import events, layout
 from tracker.errors import CorruptRecord
 from tracker.records import Entry, Segment, State, recoverer
-from tracker.state import Fold
+from tracker.state import Fold, join_keys
 
 if TYPE_CHECKING:
     from tracker import scalars
@@ -74,6 +74,11 @@ def fold(source: Journal, after: int) -> Fold:
         folded.add_all(journal.read(source.folder, after))
     except CorruptRecord as error:
         folded.broken = f"event {folded.last + 1}: {error}"
+    if (
+        folded.first > after + 1
+    ):  # what lies behind a gap must not be covered: it would stand for what is missing
+        first, folded = folded.first, Fold(source.writer)
+        folded.broken = f"events {after + 1} to {first - 1} are missing"
     if after and any(number not in folded.series for number in _numbers(folded)):
         folded.series = {**_declared(source, after), **folded.series}
     return folded
@@ -96,48 +101,88 @@ def _declared(source: Journal, until: int) -> dict[int, tuple[str, str]]:
     return earlier.series
 
 
-def deltas(folded: Fold, put: Put) -> dict[str | None, Delta]:
-    """What a fold adds, per head (None: the task; else a model's id). Content goes through `put`."""
+def model_keys(source: Journal, folded: Fold, after: int, covered: Callable[[str], int]) -> None:
+    """Add to a fold what the events up to `after` said of the models in it whose heads do not cover as much.
+
+    A model's head is written only when the model changes, so a lower cover may be all there is; or a copy that was cut
+    short has brought the task's head without the model's. `covered`: a model's id -> number of the last event that its
+    heads cover.
+    """
+    behind = {of: least for of in folded.keys if of is not None and (least := covered(of)) < after}
+    if not behind:
+        return
+    earlier = Fold(source.writer)
+    for record in journal.read(source.folder, min(behind.values())):
+        if record.number > after:
+            break
+        if record.kind == events.DOCUMENT:
+            earlier.add_all((record,))
+    for of in behind:
+        folded.keys[of] = join_keys(earlier.keys.get(of, {}), folded.keys[of])
+
+
+def deltas(folded: Fold, put: Put, before: State | None = None) -> dict[str | None, Delta]:
+    """What a fold adds, per head (None: the task; else a model's id). Content goes through `put`.
+
+    `before`: the task's state that covers all events up to the fold's first.
+    """
     for blob in folded.blobs.values():
         put(blob)
     covers = {folded.writer: folded.last}
     segment = Segment(
         folded.writer,
         folded.attempt,
-        folded.first,
         folded.last,
+        folded.time,
         tuple(_scalars(folded, put)),
         tuple(_console(folded, put)),
         tuple(_plots(folded, put)),
     )
-    segments = () if segment.empty else (segment,)
+    known = (each for each in (before.segments if before else ()) if each.writer == folded.writer)
+    whole = next((each.extended(segment) for each in known), segment)
     found: dict[str | None, Delta] = {}
     for of, keys in folded.keys.items():
         if of is not None:
             found[of] = Delta(State(layout.MODEL, keys), covers)
-    found[None] = Delta(State(layout.TASK, folded.keys.get(None, {}), segments), covers)
+    found[None] = Delta(State(layout.TASK, folded.keys.get(None, {}), (whole,)), covers)
     return found
 
 
-def aborted(state: State, folded: Fold, reason: str) -> dict[str, Entry]:
-    """The status of a task whose owner is gone and left it running; nothing where `folded`'s writer is not the owner.
+def aborted(state: State, writer: str, reason: str) -> dict[str, Entry]:
+    """The status of a task that its owner `writer`, which is gone, left running; nothing where it is not the owner.
 
-    Stamped just after the writer's last event, so that a writer that lives after all overrules it.
+    Each key is stamped like the last word that the writer said about it, or about its status, which it so beats; what
+    the writer says later, because it lives after all, beats it in turn. Whoever has the same events says the same.
     """
-    status = state.keys.get("status")
-    if status is None or status.value != "in_progress" or status.writer != folded.writer:
+    status, speaker = state.keys.get("status"), recoverer(writer)
+    if status is None or (status.value, status.writer) not in (("in_progress", writer), ("stopped", speaker)):
         return {}
-    last = max(status.stamp, folded.stamp, _last_report(state, folded.writer))
+    last = max([status.stamp, *(s.time for s in state.segments if s.writer == writer)])
     values = {"status": "stopped", "status_reason": f"aborted: {reason}", "completed": last}
-    return {key: Entry(value, last + 1, recoverer(folded.writer)) for key, value in values.items()}
+    found = {}
+    for key, value in values.items():
+        known = state.keys.get(key, status)
+        own = known if known.writer in (writer, speaker) else status
+        entry = Entry(value, max(own.stamp, status.stamp), speaker)
+        if key not in state.keys or entry.beats(known):
+            found[key] = entry
+    # That it is said in other words is no news.
+    return found if status.writer == writer or "completed" in found else {}
 
 
-def _last_report(state: State, writer: str) -> int:
-    """The time of the last scalar of a writer that is sealed already, microseconds since the epoch."""
-    chunks = [chunk for segment in state.segments if segment.writer == writer for chunk in segment.scalars]
-    return max(
-        (int(summary["last_time"]) for chunk in chunks for _, _, summary in chunk["series"]), default=0
-    )
+def overruled(state: State, source: Journal) -> State:
+    """The state without what others took for the end of a writer that lives: what it said itself counts again."""
+    speaker = recoverer(source.writer)
+    wrong = {key for key, entry in state.keys.items() if entry.writer == speaker}
+    if not wrong:
+        return state
+    own = Fold(source.writer)
+    for record in journal.read(source.folder):
+        if record.kind == events.DOCUMENT:
+            own.add_all((record,))
+    said = {key: entry for key, entry in own.keys.get(None, {}).items() if key in wrong}
+    kept = {key: entry for key, entry in state.keys.items() if key not in wrong}
+    return replace(state, keys={**kept, **said})
 
 
 def _scalars(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tracker.errors import CorruptRecord
-from tracker.index import reading, summaries, whole
+from tracker.index import reading, whole
 from tracker.records import State
 from tracker.state import merge
 
@@ -113,6 +113,8 @@ def _compared(step: Step, before: State, after: State) -> Step:
 
 
 def _reported(state: State) -> tuple[int, int, int]:
-    points = sum(whole(summary["count"]) for summary in summaries(state).values())
+    """All that was ever reported, also what a later attempt hides: a reset takes nothing away."""
+    series = (each for segment in state.segments for chunk in segment.scalars for each in chunk["series"])
+    points = sum(whole(summary["count"]) for _, _, summary in series)
     lines = sum(whole(chunk["lines"]) for segment in state.segments for chunk in segment.console)
     return points, lines, sum(len(segment.plots) for segment in state.segments)

@@ -34,7 +34,7 @@ def summaries(state: State) -> dict[tuple[str, str], Summary]:
     from tracker.scalars import merge_summaries
 
     found: dict[tuple[str, str], Summary] = {}
-    for segment in state.segments:
+    for segment in state.reports:
         for chunk in segment.scalars:
             for title, series, summary in chunk["series"]:
                 name = (title, series)
@@ -70,7 +70,7 @@ def last_metrics(state: State) -> dict[str, dict[str, dict[str, float]]]:
 def console(state: State, read: Read, last: int | None = None) -> list[str]:
     """The lines of the console in the order of their time; with `last` only so many, reading no more than it must."""
     lines: list[tuple[int, str]] = []
-    for segment in state.segments:
+    for segment in state.reports:
         found = 0
         for chunk in reversed(segment.console):
             if last is not None and found >= last:
@@ -128,7 +128,7 @@ def row(key: str, state: State) -> Row:
             type=str(state.get("type", "")),
             tags=tuple(state.section("tag")),
             created=whole(state.get("created")),
-            updated=state.stamp,
+            updated=state.updated,
             iteration=last_iteration(state),
             progress=None if (progress := state.get("progress")) is None else whole(progress),
             metrics=metrics(state),

@@ -17,6 +17,7 @@ QUICK: Final = (
 LONG: Final = 4 << 20  # bytes of a journal that is long; a shorter one takes 0.2 s, or the disk is stuck
 RETRY: Final = 30.0  # seconds between two tries after the disk refused
 WRITER_SIZE: Final = 16  # hex digits of a writer's id
+TIDY: Final = 0.2  # seconds that folding heads and merging packs may hold up the end of a run, about
 
 # File systems where a mapped page may need a new block, and so a full disk or a lost server be a SIGBUS: there each
 # event is one plain write.

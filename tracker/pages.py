@@ -174,7 +174,7 @@ def patch_size(patch: str) -> tuple[int, int, int]:
 def plots(state: State) -> dict[str, int]:
     """How many figures were reported, by "title/series"."""
     found: dict[str, int] = {}
-    for segment in state.segments:
+    for segment in state.reports:
         for each in segment.plots:
             name = f"{each['title']}/{each['series']}"
             found[name] = found.get(name, 0) + 1

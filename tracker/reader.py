@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from objstore import files, journal
 from objstore.errors import NotFound, StoreError
@@ -15,10 +16,10 @@ from objstore.ids import Kind, ObjectId, hash_object
 from objstore.records import Commit
 from objstore.store import Store
 from tracker import layout
-from tracker.deltas import Journal, Put, aborted, deltas, fold, journals, why_dead
+from tracker.deltas import Journal, Put, aborted, deltas, fold, journals, model_keys, overruled, why_dead
 from tracker.errors import CorruptRecord
 from tracker.records import Entry, Ref, State
-from tracker.state import Fold, merge
+from tracker.state import Fold, deletion, merge
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,23 @@ class Thing:
 
 
 def read_state(store: Store, commit: Commit) -> State:
-    """The state that a commit names. Raises NotFound, Corrupt, CorruptRecord."""
+    """The state that a commit names. Raises NotFound, Corrupt, CorruptRecord.
+
+    Of what was deleted only the commit is sure to be there: what it says of itself then has to do.
+    """
+    try:
+        return _stored_state(store, commit)
+    except NotFound:
+        if not commit.deleted:
+            raise
+    kind, project, name = (*commit.path, "", "", "")[:3]
+    keys = {"project": Entry(project, 0, ""), "name": Entry(name, 0, "")}
+    stamp = commit.cut or commit.stamp  # a deletion cuts off all that came before it: `cut` is its own stamp
+    deleted = {key: Entry(value, stamp, "") for key, value in deletion(stamp).items()}
+    return State(kind if kind in layout.KINDS else layout.TASK, {**keys, **deleted})
+
+
+def _stored_state(store: Store, commit: Commit) -> State:
     for entry in files.list_tree(store.objects, commit.state):
         if entry.name == "record":
             return State.decode(store.objects.read(entry.id, limit=layout.STATE_MAX))
@@ -47,7 +64,7 @@ class Reader:
     """Everything in a store as it stands now. Keeps what cannot change: the states of commits."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._states: dict[ObjectId, State] = {}
         self.damaged: dict[str, str] = {}  # what cannot be read, and why
 
@@ -55,9 +72,9 @@ class Reader:
         """All tasks, models, aliases and pins by key."""
         # Journals first: one that is sealed meanwhile is then found in its head.
         waiting: dict[str, list[Journal]] = {}
-        for source in journals(self._store.root):
+        for source in journals(self.store.root):
             waiting.setdefault(source.key, []).append(source)
-        heads = self._store.heads.live()
+        heads = self.store.heads.live()
         found = self._sealed(heads)
         for key, sources in waiting.items():
             found.update(self._with(found, heads.get(key, []), key, sources))
@@ -65,13 +82,15 @@ class Reader:
 
     def thing(self, key: str) -> Thing:
         """One of them. Raises NotFound."""
-        sources = journals(self._store.root, key)
-        heads = self._store.heads.of(key)
+        sources = journals(self.store.root, key)
+        heads = self.store.heads.of(key)
         found = self._sealed({key: heads} if heads else {})
         maker = found[key].state.get("task") if key in found else None
         if not sources and maker is not None:  # a model, which the journals of its task may have changed
-            sources, key_of_journals = journals(self._store.root, maker), str(maker)
-            found.update(self._with(found, self._store.heads.of(key_of_journals), key_of_journals, sources))
+            maker = str(maker)
+            sources, heads = journals(self.store.root, maker), self.store.heads.of(maker)
+            found.update(self._sealed({maker: heads} if heads else {}))
+            found.update(self._with(found, heads, maker, sources))
         elif sources:
             found.update(self._with(found, heads, key, sources))
         if key not in found and not sources:
@@ -83,7 +102,10 @@ class Reader:
     def state(self, head: Head) -> State:
         """The state of one commit."""
         if head.id not in self._states:
-            self._states[head.id] = read_state(self._store, head.commit)
+            try:
+                self._states[head.id] = _stored_state(self.store, head.commit)
+            except NotFound:
+                return read_state(self.store, head.commit)  # not kept: a restore or a copy may bring the rest
         return self._states[head.id]
 
     def _sealed(self, heads: Mapping[str, list[Head]]) -> dict[str, Thing]:
@@ -105,7 +127,7 @@ class Reader:
             if all(source.folder.exists() for source in sources):
                 return {**fresh, **found}
             # One was sealed, and removed while it was read: its head is there now.
-            sources, alive = journals(self._store.root, key), self._store.heads.live()
+            sources, alive = journals(self.store.root, key), self.store.heads.live()
             sealed, heads = self._sealed(alive), alive.get(key, [])
             fresh = {k: t for k, t in sealed.items() if k == key or t.state.get("task") == key}
 
@@ -113,33 +135,41 @@ class Reader:
         self, sealed: Mapping[str, Thing], heads: list[Head], key: str, sources: list[Journal]
     ) -> dict[str, Thing]:
         found: dict[str, Thing] = {}
-        gone: list[tuple[Journal, Fold]] = []
-        living = False
+        gone: list[Journal] = []
+        living: dict[Journal, bool] = {}  # and whether that is certain
         covered = united_covers(heads)
         for source in sources:
             # Asked before the journal is read: what a dead writer wrote until then is all there is.
-            dead = journal.liveness(source.folder) == "dead"
-            folded = self._fold(source, covered.get(source.writer, 0))
-            if dead or folded.ended:
-                gone.append((source, folded))
+            signs = journal.liveness(source.folder)
+            folded = self._fold(source, covered.get(source.writer, 0), sealed)
+            if signs == "dead" or folded.ended:
+                gone.append(source)
             else:
-                living = True
+                living[source] = signs == "alive"
             content: dict[str, bytes] = {}
             if folded.last:
-                for of, delta in deltas(folded, _into(content)).items():
+                task = sealed.get(key)
+                for of, delta in deltas(folded, _into(content), task.state if task else None).items():
                     before = found.get(of or key) or sealed.get(of or key)
                     found[of or key] = _joined(before, of or key, delta.state, content)
         thing = found.get(key) or sealed.get(key)
         if thing is not None:
-            found[key] = thing = replace(thing, alive=living)
-            if entries := aborts(thing.state, gone):
-                found[key] = replace(thing, state=merge((thing.state, State(layout.TASK, entries))))
+            state = reduce(overruled, (s for s, certain in living.items() if certain), thing.state)
+            if entries := aborts(state, gone):
+                state = merge((state, State(state.kind, entries)))
+            found[key] = replace(thing, state=state, alive=bool(living))
         return found
 
-    def _fold(self, source: Journal, after: int) -> Fold:
+    def _fold(self, source: Journal, after: int, sealed: Mapping[str, Thing]) -> Fold:
         where = layout.live_path(source.key, source.writer)
+
+        def covered(model: str) -> int:
+            heads = sealed[model].heads if model in sealed else ()
+            return united_covers(heads).get(source.writer, 0)
+
         try:
             folded = fold(source, after)
+            model_keys(source, folded, after, covered)
         except OSError as error:  # another user's, say
             self.damaged[where] = str(error)
             return Fold(source.writer)
@@ -154,9 +184,9 @@ def _joined(thing: Thing | None, key: str, state: State, content: Mapping[str, b
     return Thing(key, merge((thing.state, state)), thing.heads, thing.alive, {**thing.content, **content})
 
 
-def aborts(state: State, gone: Iterable[tuple[Journal, Fold]]) -> dict[str, Entry]:
+def aborts(state: State, gone: Iterable[Journal]) -> dict[str, Entry]:
     """What `aborted` says of the one writer among `gone` that owned the run; nothing if none did."""
-    return next((e for s, f in gone if (e := aborted(state, f, why_dead(s)))), {})
+    return next((e for source in gone if (e := aborted(state, source.writer, why_dead(source)))), {})
 
 
 def _into(content: dict[str, bytes]) -> Put:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from objstore import trash
 from objstore.journal import JournalWriter
 from tracker import events, layout
 from tracker.config import Config
@@ -301,11 +302,13 @@ class Recorder:
 
     def _move_back(self) -> None:
         """Somebody took this writer for dead and moved its journal to the trash: it lives."""
-        folder = self.root / layout.live_path(self.key, self.writer)
-        for found in self.root.glob(f"trash/*/{self.key}.{self.writer}"):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):
-                found.rename(folder)
+        name = layout.live_path(self.key, self.writer)
+        with suppress(OSError):
+            trash.put_back(self.root, name)
+            for found in trash.find(self.root, name):  # where a segment was begun anew meanwhile
+                for file in found.iterdir():
+                    if not (self.root / name / file.name).exists():
+                        file.rename(self.root / name / file.name)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 

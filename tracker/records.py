@@ -5,7 +5,7 @@ schema. Unknown keys and fields are carried along as they came.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -36,27 +36,47 @@ def recoverer(writer: str) -> str:
     return f"{writer}.r"
 
 
+def recovered(speaker: str) -> str:
+    """For whom a writer named by `recoverer` speaks."""
+    return speaker.removesuffix(".r")
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What a writer reported between two of its events: references to series, console and plots, with summaries.
+    """All that a writer has reported up to its event `last`: references to series, console and plots, with summaries.
 
+    Always from its first event on, so that of two segments of a writer the longer one holds all of the shorter.
+    attempt: of its first event; time: when the writer was last heard of, microseconds since the epoch.
     scalars: [{"$ref", "series": [[title, series, summary]]}]; console: [{"$ref", "lines"}];
     plots: [{"$ref", "title", "series", "iteration", "time"}]. Each in the order of its events.
     """
 
     writer: str
     attempt: int
-    first: int
     last: int
+    time: int = 0
     scalars: tuple[Mapping[str, Any], ...] = ()
     console: tuple[Mapping[str, Any], ...] = ()
     plots: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was reported."""
-        return not (self.scalars or self.console or self.plots or self.extra)
+    def beats(self, other: Segment) -> bool:
+        """Whether this one is the longer of two of one writer. Total, so that every merge agrees."""
+        return self.last > other.last or (self.last == other.last and self._text() > other._text())
+
+    def _text(self) -> bytes:
+        return orjson.dumps(self.record(), option=orjson.OPT_SORT_KEYS)
+
+    def extended(self, more: Segment) -> Segment:
+        """This segment and the reports of the events that follow it."""
+        return replace(
+            self,
+            last=more.last,
+            time=max(self.time, more.time),
+            scalars=(*self.scalars, *more.scalars),
+            console=(*self.console, *more.console),
+            plots=(*self.plots, *more.plots),
+        )
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -64,8 +84,8 @@ class Segment:
             **self.extra,
             "writer": self.writer,
             "attempt": self.attempt,
-            "first": self.first,
             "last": self.last,
+            "time": self.time,
             "scalars": list(self.scalars),
             "console": list(self.console),
             "plots": list(self.plots),
@@ -74,12 +94,12 @@ class Segment:
     @classmethod
     def parse(cls, record: Mapping[str, Any]) -> Segment:
         """From JSON. Raises KeyError, TypeError, ValueError."""
-        known = {"writer", "attempt", "first", "last", "scalars", "console", "plots"}
+        known = {"writer", "attempt", "last", "time", "scalars", "console", "plots"}
         return cls(
             str(record["writer"]),
             int(record["attempt"]),
-            int(record["first"]),
             int(record["last"]),
+            int(record["time"]),
             tuple(record["scalars"]),
             tuple(record["console"]),
             tuple(record["plots"]),
@@ -89,7 +109,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All of one task, model, alias or pin: its keys, and its segments in the order of (writer, attempt, first)."""
+    """All of one task, model, alias or pin: its keys, and a segment of each process that took part, by writer."""
 
     kind: str
     keys: Mapping[str, Entry] = field(default_factory=dict)
@@ -111,6 +131,17 @@ class State:
     def stamp(self) -> int:
         """The greatest stamp in it, microseconds since the epoch."""
         return max((entry.stamp for entry in self.keys.values()), default=0)
+
+    @property
+    def updated(self) -> int:
+        """When anything was last set or reported, microseconds since the epoch."""
+        return max([self.stamp, *(segment.time for segment in self.segments)])
+
+    @property
+    def reports(self) -> tuple[Segment, ...]:
+        """The segments that count: those of writers that no later attempt has hidden."""
+        hidden = self.section("hidden")
+        return tuple(segment for segment in self.segments if segment.writer not in hidden)
 
     def references(self) -> Iterator[str]:
         """Every "$ref" text in its values and segments."""

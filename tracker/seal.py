@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from objstore import files, journal
+from objstore import files, journal, trash
 from objstore import layout as store_layout
 from objstore.errors import StoreError
 from objstore.heads import Head
@@ -21,9 +21,9 @@ from objstore.ids import ObjectId
 from objstore.records import Commit, Mode, TreeEntry
 from objstore.store import Store
 from tracker import layout
-from tracker.deltas import Delta, Journal, Put, deltas, fold, journals
+from tracker.deltas import Delta, Journal, Put, deltas, fold, journals, model_keys
 from tracker.reader import Reader, aborts, read_state, united_covers
-from tracker.records import Ref, State
+from tracker.records import Ref, State, recovered
 from tracker.state import Fold, merge
 
 _DAY = 86_400.0  # seconds that a dead writer's journal stays after it was sealed
@@ -36,26 +36,31 @@ def seal(store: Store, key: str, *, own: str | None = None, rolling: bool = Fals
     Raises OSError when the disk refuses; the journals stay, and whoever comes next seals them.
     """
     sources = journals(store.root, key)
-    covered = united_covers(store.heads.of(key))
+    reader = Reader(store)
+    heads = store.heads.of(key) if sources else []
+    before = merge(map(reader.state, heads)) if heads else None
     added: dict[str, list[Delta]] = {}
     done: list[tuple[Journal, Fold]] = []
+    going_on = State(layout.TASK)
     with store.begin() as transaction:
         put = _putter(transaction.put_bytes)
         for source in sources:
             dead = source.writer != own and journal.liveness(source.folder) == "dead"
-            folded = fold(source, covered.get(source.writer, 0))
+            folded = _folded(store, source, heads)
             if not (dead or folded.ended or source.writer == own):
+                going_on = merge((going_on, State(layout.TASK, folded.keys.get(None, {}))))
                 continue
             done.append((source, folded))
             if folded.last:
-                for of, delta in deltas(folded, put).items():
+                for of, delta in deltas(folded, put, before).items():
                     added.setdefault(of or key, []).append(delta)
-        gone = [(source, folded) for source, folded in done if source.writer != own]
+        gone = [source for source, _ in done if source.writer != own]
         if gone:
             added.setdefault(key, [])  # the owner may have died after all that it wrote was sealed
         # The task's own head comes last: it covers the events from which the others are made.
-        ordered = sorted(added.items(), key=lambda item: item[0] == key)
-        staged = [_stage(store, transaction, k, new, gone if k == key else [], rolling) for k, new in ordered]
+        staged = [_stage(reader, transaction, k, new, rolling) for k, new in added.items() if k != key]
+        if key in added:
+            staged.append(_stage(reader, transaction, key, added[key], rolling, gone, going_on))
     for source, folded in done:
         if folded.ended:
             _remove(store, source)
@@ -64,16 +69,28 @@ def seal(store: Store, key: str, *, own: str | None = None, rolling: bool = Fals
     return any(staged)
 
 
+def _folded(store: Store, source: Journal, heads: Iterable[Head]) -> Fold:
+    """A journal's events that the task's `heads` do not cover, and what the heads of its models lack."""
+    after = united_covers(heads).get(source.writer, 0)
+    folded = fold(source, after)
+    model_keys(source, folded, after, lambda of: united_covers(store.heads.of(of)).get(source.writer, 0))
+    return folded
+
+
 def _stage(
-    store: Store,
+    reader: Reader,
     transaction: Any,
     key: str,
     new: list[Delta],
-    gone: list[tuple[Journal, Fold]],
     rolling: bool,
+    gone: Iterable[Journal] = (),
+    going_on: State | None = None,
 ) -> bool:
-    """Stage what is new of one thing on top of its heads; whether there was anything."""
-    reader = Reader(store)
+    """Stage what is new of one thing on top of its heads; whether there was anything.
+
+    gone: the task's writers that ended or died; going_on: what those say that did not, and are not sealed here.
+    """
+    store = reader.store
     heads = store.heads.of(key)
     states = [*(reader.state(h) for h in heads), *(d.state for d in new)]
     if not states:
@@ -82,11 +99,12 @@ def _stage(
     for delta in new:
         for writer, number in delta.covers.items():
             covers[writer] = max(number, covers.get(writer, 0))
-    entries = aborts(state, gone)
+    entries = aborts(merge((state, going_on)) if going_on else state, gone)
     if entries:
-        state = merge((state, State(layout.TASK, entries)))
-        speaker = entries["status"].writer
-        covers[speaker] = covers.get(speaker, 0) + 1
+        state = merge((state, State(state.kind, entries)))
+        speaker = next(iter(entries.values())).writer
+        # Not how often somebody spoke for it: of two that did, the one that knew more of its events shall count.
+        covers[speaker] = covers[recovered(speaker)]
     if new or entries:
         commit_state(store, transaction, key, state, heads, covers, rolling=rolling)
     return bool(new or entries)
@@ -174,11 +192,7 @@ def _set_aside(store: Store, source: Journal) -> None:
         unchanged = time.time() - max(item.stat().st_mtime for item in os.scandir(source.folder))
         if unchanged < _DAY:
             return
-        target = (
-            store.root / store_layout.TRASH / str(int(time.time() // _DAY)) / f"{source.key}.{source.writer}"
-        )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.folder.rename(target)
+        trash.set_aside(store.root, layout.live_path(source.key, source.writer), int(time.time()))
         source.folder.parent.rmdir()
     except (OSError, ValueError):
         return

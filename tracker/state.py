@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
-from typing import Protocol
+from typing import Any, Protocol
 
 from tracker import events
 from tracker.errors import CorruptRecord
@@ -94,13 +94,13 @@ class Fold:
             keys[key] = entry
 
     @property
-    def stamp(self) -> int:
-        """The greatest stamp of its keys and the time of its last report, microseconds since the epoch."""
-        stamps = [entry.stamp for keys in self.keys.values() for entry in keys.values()]
-        stamps += [text.time for text in self.texts[-1:]] + [plot.time for plot in self.plots[-1:]]
+    def time(self) -> int:
+        """When the writer was last heard of: its last report or greatest stamp, microseconds since the epoch."""
+        times = [entry.stamp for keys in self.keys.values() for entry in keys.values()]
+        times += [text.time for text in self.texts[-1:]] + [plot.time for plot in self.plots[-1:]]
         if self.scalars:
-            stamps.append(events.SCALAR_FORMAT.unpack(self.scalars[-1])[2])
-        return max(stamps, default=0)
+            times.append(events.SCALAR_FORMAT.unpack(self.scalars[-1])[2])
+        return max(times, default=0)
 
 
 def merge(states: Iterable[State]) -> State:
@@ -132,35 +132,33 @@ def join_keys(a: Mapping[str, Entry], b: Mapping[str, Entry]) -> dict[str, Entry
 
 
 def join_segments(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Segments united by range: of one writer's, one that another contains is dropped.
+    """Per writer the longest segment: each begins with the writer's first event, so it holds all of the others."""
+    joined: dict[str, Segment] = {}
+    for segment in segments:
+        if segment.writer not in joined or segment.beats(joined[segment.writer]):
+            joined[segment.writer] = segment
+    return tuple(joined[writer] for writer in sorted(joined))
 
-    Ranges of a writer that overlap without containing each other come from a writer that was sealed twice while it
-    lived; both begin where an older one ended, so the longer one contains the shorter.
+
+# --- changes that have a meaning of their own ------------------------------------------------------------------------
+
+
+def deletion(stamp: int) -> dict[str, Any]:
+    """The keys that delete a thing, in an edit of this stamp: it is hidden, and what came before it may be absent."""
+    return {"deleted": True, "cut": stamp}
+
+
+def restoration() -> dict[str, Any]:
+    """The keys that undo a deletion. `cut` stays: what came before it may be gone."""
+    return {"deleted": None}
+
+
+def attempt(state: State, reason: str, *, hide: bool = False) -> dict[str, Any]:
+    """The keys that begin the next attempt of a task; reason: init, reset, reuse, resume, requeue.
+
+    hide: what the writers that are known so far have reported, or will yet, shall not count. Nothing of it is lost.
     """
-    ranked = sorted(
-        set(map(_Ranged, segments)), key=lambda r: (r.writer, r.attempt, r.first, -r.last, r.text)
-    )
-    kept: list[_Ranged] = []
-    for item in ranked:
-        inside = kept and kept[-1].writer == item.writer and kept[-1].attempt == item.attempt
-        if not (inside and item.last <= kept[-1].last):
-            kept.append(item)
-    return tuple(item.segment for item in kept)
-
-
-class _Ranged:
-    """A segment with what it is compared by."""
-
-    __slots__ = ("attempt", "first", "last", "segment", "text", "writer")
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        self.writer, self.attempt = segment.writer, segment.attempt
-        self.first, self.last = segment.first, segment.last
-        self.text = repr(segment.record())
-
-    def __hash__(self) -> int:
-        return hash((self.writer, self.first, self.last, self.text))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Ranged) and self.text == other.text
+    begun = [int(number) for number in state.section("attempt") if number.isdecimal()]
+    number = max(begun, default=0) + 1
+    hidden = {f"hidden/{segment.writer}": number for segment in state.reports} if hide else {}
+    return {f"attempt/{number}": {"reason": reason}, **hidden}

@@ -8,12 +8,14 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from objstore import layout as store_layout
 from objstore.errors import Ambiguous, InvalidName, NotFound, StoreError
+from objstore.heads import Head
 from objstore.ids import Kind, ObjectId
 from objstore.store import Store
 from tracker import config, deltas, layout, reader, seal
@@ -24,6 +26,10 @@ from tracker.package_data import template_dir
 from tracker.reader import Reader, Thing
 from tracker.records import Entry, Ref, State
 from tracker.state import merge
+
+Changes = (
+    Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
+)  # keys and values; or these, of the edit's stamp
 
 
 class Workspace:
@@ -166,34 +172,51 @@ class Workspace:
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def edit(
-        self, key: str, changes: Mapping[str, Any], *, kind: str = layout.TASK, new: bool = False
+        self,
+        key: str,
+        changes: Changes,
+        *,
+        kind: str = layout.TASK,
+        new: bool = False,
+        onto: Sequence[Head] = (),
     ) -> State:
-        """Set keys of a task (None removes one) and commit; returns the new state. Raises TaskNotFound, OSError."""
+        """Set keys of a task (None removes one) and commit; returns the new state. Raises TaskNotFound, OSError.
+
+        onto: commits that are no heads any more, and that the new one follows besides.
+        """
         if os.getpid() != self._pid:
             self._become_a_writer()  # a forked child's edits are not its parent's
         with self._editing:
-            return self._edit(key, without_surrogates(changes), kind, new)
+            heads = [] if new else [*self.store.heads.of(key), *onto]
+            return self._edit(key, changes, kind, heads, new)
 
     def _become_a_writer(self) -> None:
         self._pid = os.getpid()
         self._writer = secrets.token_hex(layout.WRITER_SIZE // 2)
         self._edits = 0
+        self._edited: dict[str, int] = {}  # per key the number of this writer's last edit
         # One edit after another: a head that covers this writer's second edit must hold its first.
         self._editing = threading.Lock()
 
-    def _edit(self, key: str, changes: Mapping[str, Any], kind: str, new: bool) -> State:
-        heads = [] if new else self.store.heads.of(key)
+    def _edit(self, key: str, changes: Changes, kind: str, heads: Sequence[Head], new: bool) -> State:
+        if reader.united_covers(heads).get(self._writer, 0) < self._edited.get(key, 0):
+            # The store was put back to an earlier state: a second edit that lacks the first must not cover it.
+            self._writer, self._edited = secrets.token_hex(layout.WRITER_SIZE // 2), {}
         before = [self._reader.state(head) for head in heads]
         # The stamp has to beat what a running writer has set, so its journal counts too.
         known = [*before] if new else [*before, self.thing(key).state]
         stamp = max([time.time_ns() // 1000, *(1 + state.stamp for state in known)])
         self._edits += 1
-        entries = {name: Entry(value, stamp, self._writer) for name, value in changes.items()}
+        values = without_surrogates(changes(stamp) if callable(changes) else changes)
+        entries = {name: Entry(value, stamp, self._writer) for name, value in values.items()}
         state = merge([*before, State(kind, entries)])
         covers = {**reader.united_covers(heads), self._writer: self._edits}
         path = seal.path_of(merge([*known, state]))
         with self.store.begin() as transaction:
             seal.commit_state(self.store, transaction, key, state, heads, covers, path)
+        self._edited[key] = self._edits
+        if self._edits % store_layout.MERGE_COUNT == 1:  # the first of a process, too: many make only one
+            self.tidy()
         return state
 
     def attach(self, data: bytes) -> str:
@@ -219,7 +242,17 @@ class Workspace:
                     done.append(key)
             except (OSError, StoreError, TrackerError):
                 continue  # readers fold it in memory; the next one tries again
+        self.tidy()
         return done
+
+    def tidy(self, seconds: float | None = layout.TIDY) -> None:
+        """Fold heads and merge packs where many have gathered, for about so long; None: as long as it takes.
+
+        Never raises for what the environment does: what is not done is done by whoever comes next.
+        """
+        with suppress(OSError, StoreError):
+            if seconds is None or len(self.store.objects.pack_ids()) >= store_layout.MERGE_COUNT:
+                self.store.tidy(seconds)
 
 
 def find(start: Path, environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -123,13 +123,14 @@ class _Again(Exception):
 
 
 class Catalog:
-    """The index of one store. keep: whether it may write below `cache/`.
+    """The index of one store. keep: whether it may write below `cache/`; trust: whether it believes what is there.
 
     Finding takes no lock: what it looks at is replaced whole, never emptied. What changes it holds `guard()`.
     """
 
-    def __init__(self, root: Path, *, keep: bool) -> None:
+    def __init__(self, root: Path, *, keep: bool, trust: bool = True) -> None:
         self._root = root
+        self._trust = trust
         self._folder = root / layout.INDEX
         self._keep = keep
         self._recent = _Recent()
@@ -138,6 +139,7 @@ class Catalog:
         self._refused: set[str] = set()  # names of segment files that are of no use
         self._distrusted: set[str] = set()  # packs of which only the footer is believed
         self._drops = 0
+        self._forgotten = 0  # how often a pack was: who finds nothing meanwhile has to look again
         self.damaged: dict[str, str] = {}  # relative path -> what is wrong with it
 
     # --- packs -------------------------------------------------------------------------------------------------------
@@ -175,6 +177,7 @@ class Catalog:
         """Leave out a pack that is gone."""
         with guard():
             if pack_id in self._owner:
+                self._forgotten += 1
                 holder, number = self._owner.pop(pack_id)
                 holder.live[number] = 0
                 if isinstance(holder, _Recent):
@@ -204,6 +207,7 @@ class Catalog:
         """Whether a pack that is here holds the object."""
         while True:
             try:
+                forgotten = self._forgotten
                 recent = self._recent  # before the segments, into which its rows go
                 places = recent.rows.get(object_id)
                 if places is not None and (not recent.dead or _any_live(recent, places)):
@@ -213,7 +217,8 @@ class Catalog:
                     for place in segment.find(object_id, number):
                         if self._counts(segment, int.from_bytes(place[:4], sys.byteorder)):
                             return True
-                return False
+                if forgotten == self._forgotten:
+                    return False
             except Broken as error:
                 self._drop(error.segment)
             except _Again:
@@ -224,6 +229,7 @@ class Catalog:
         while True:
             try:
                 found: list[Location] = []
+                forgotten = self._forgotten
                 recent = self._recent  # before the segments, into which its rows go
                 if object_id in recent.rows:
                     found += self._locations(object_id, recent, recent.find(object_id))
@@ -231,6 +237,8 @@ class Catalog:
                 for segment in self._segments:
                     if places := segment.find(object_id, number):
                         found += self._locations(object_id, segment, places)
+                if not found and forgotten != self._forgotten:
+                    continue
                 # While recent rows become a segment, a copy may be seen in both.
                 return found if len(found) < 2 else list({(p.pack_id, p.entry): p for p in found}.values())
             except Broken as error:
@@ -362,6 +370,7 @@ class Catalog:
                 return  # another thread has
             self._segments = tuple(s for s in self._segments if s is not segment)
             lost = {pack_id for pack_id, (holder, _) in self._owner.items() if holder is segment}
+            self._forgotten += 1
             for pack_id in lost:
                 del self._owner[pack_id]
             self._discard(segment)
@@ -420,6 +429,8 @@ class Catalog:
         return list(found.values())
 
     def _names(self) -> set[str]:
+        if not self._trust:
+            return set()
         try:
             return {name for name in os.listdir(self._folder) if name.endswith(layout.SEGMENT_SUFFIX)}
         except OSError:
@@ -514,11 +525,10 @@ class Catalog:
         if not chosen:
             return
         packs, numbers = _renumber(chosen)
+        rows = sum(segment.useful for segment in chosen)
         write = partial(build.in_file, self._folder) if self._keep else build.in_memory
         try:
-            merged = write(
-                packs, lambda: build.merged_rows(chosen, numbers), sum(segment.useful for segment in chosen)
-            )
+            merged = write(packs, lambda: build.merged_rows(chosen, numbers), rows)
         except OSError:
             self._keep = False
         except Broken as error:

@@ -78,9 +78,10 @@ def push(
     shown = look(root, remote)
     shown.refuse_damage()
     mine = [h for key, several in heads.live().items() if keys is None or key in keys for h in several]
-    damaged = tuple(sorted(heads.damaged.items()))
     known = proved(shown)
-    todo = [h for h in mine if h.id not in known and not shown.outlives(h)]
+    fresh = heads.sound(h for h in mine if h.id not in known)
+    damaged = tuple(sorted(heads.damaged.items()))
+    todo = [h for h in fresh if not shown.outlives(h)]
     if not todo:
         shown.remember(mine)
         return PushResult((), 0, 0, 0, shown.rolled_back, damaged)

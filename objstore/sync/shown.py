@@ -181,7 +181,7 @@ class Shown:
         if data is None:
             return ()
         try:
-            return Table.decode(data, hash_bytes(data).hex()).heads
+            return tuple(Table.decode(data, hash_bytes(data).hex()).heads)
         except (StoreError, ValueError):
             return ()
 

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,64 @@ def test_a_file_that_is_not_one_is_an_os_error(store: Store, tmp_path: Path) -> 
         assert files.put_file(transaction, store.root / "format")[1] > 0
 
 
+def test_what_is_no_file_is_refused_at_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe, which would hang a reader, a socket and a device, each by its name; the transaction goes on."""
+    monkeypatch.chdir(tmp_path)  # a socket's path may have 100 bytes
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as bound, store.begin() as transaction:
+        bound.bind("socket")
+        for name in ("pipe", "socket", "/dev/null", "/dev/zero"):
+            with pytest.raises(StoreError, match=f"{name} is not a file"):
+                files.put_file(transaction, Path(name))
+        with pytest.raises(IsADirectoryError, match="tmp"):
+            files.put_file(transaction, tmp_path)
+        assert files.put_file(transaction, store.root / "format")[1] > 0
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="there is no /proc")
+def test_files_whose_size_says_nothing_are_stored_whole(store: Store, tmp_path: Path) -> None:
+    """Those of /proc have a size of 0; a link to one is followed."""
+    (tmp_path / "link").symlink_to("/proc/cpuinfo")
+    for path in (Path("/proc/version"), tmp_path / "link"):
+        with store.begin() as transaction:
+            object_id, size = files.put_file(transaction, path)
+        assert size == len(store.objects.read(object_id)) > path.stat().st_size == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_takes_a_files_place_while_a_folder_is_stored_is_not_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A pipe is not waited for, and a link not followed: an error either way."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "it").write_bytes(b"plain")
+    plain = os.open
+
+    def swapping(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == "it":
+            os.unlink(tmp_path / "in" / "it")
+            if kind == "pipe":
+                os.mkfifo(tmp_path / "in" / "it")
+            else:
+                (tmp_path / "in" / "it").symlink_to(tmp_path / "secret")
+        return plain(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", swapping)
+    with pytest.raises((StoreError, OSError), match=r"it is not a file|Too many levels"):
+        put_folder(store, tmp_path / "in")
+
+
+def test_a_folder_may_be_named_by_a_link(store: Store, tmp_path: Path) -> None:
+    """What it points to is stored."""
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "it").write_bytes(b"plain")
+    (tmp_path / "link").symlink_to("in")
+    assert put_folder(store, tmp_path / "link") == put_folder(store, tmp_path / "in")
+
+
 # --- folders -------------------------------------------------------------------------------------------------------
 
 part = st.text("abcXYZ.é😀 -_", min_size=1, max_size=8).filter(
@@ -273,6 +332,38 @@ def test_folders_nested_too_deep_are_refused_when_stored(store: Store, tmp_path:
     (deep / "e" / "f").mkdir(parents=True)
     with pytest.raises(StoreError, match="nested deeper than 64"):
         put_folder(store, tmp_path / "in")
+
+
+# --- a disk that is full -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB; needs root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_in_the_middle_is_left_as_it_was(store: Store, small_disk: Path) -> None:
+    """By a file, and by a folder whose files fit one by one; then what fits is written."""
+    (small_disk / "file").write_bytes(b"old")
+    large = entry(store, "large", random.Random(1).randbytes(3 * MIB))
+    parts = [entry(store, f"{n}", random.Random(n).randbytes(MIB // 2)) for n in range(6)]
+    deep = TreeEntry("sub", Mode.TREE, put_entries(store, *parts), 3 * MIB)
+    before = below(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        files.get_file(store.objects, large.id, small_disk / "file")
+    assert below(small_disk) == before
+    with pytest.raises(OSError, match="No space left"):
+        files.checkout(store.objects, put_entries(store, deep), small_disk / "out")
+    assert below(small_disk) == before
+    files.checkout(store.objects, put_entries(store, *parts[:3]), small_disk / "out")
+    assert len(os.listdir(small_disk / "out")) == 3
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------

@@ -410,12 +410,20 @@ def test_a_later_table_is_named_and_the_rest_is_read(store: Store) -> None:
 
 
 def test_a_table_with_a_lying_commit_names_itself(store: Store) -> None:
-    """A table whose row gives a commit another id or key: the row is left out, the others are used."""
+    """A table whose row gives a commit another id or key: who reads the row is told, the others are used."""
     lying = Head(KEY, ObjectId(b"\x01" * 32), A.encode(), "")
     stolen = Head("e" * 32, A.id, A.encode(), "")
     path = put_table(store, Table((lying, stolen, head(replace(A, key="b" * 32)))))
     heads = Heads(store.root)
-    assert list(heads.live()) == ["b" * 32]
+    assert heads.of(KEY) == heads.of("e" * 32) == []
+    found = [each for several in heads.live().values() for each in several]
+    assert {each.key for each in found} == {KEY, "b" * 32, "e" * 32}
+    for each in found:
+        if each.key != "b" * 32:
+            with pytest.raises(Corrupt, match=path.name):
+                _ = each.commit
+    assert heads.damaged == {}
+    assert [each.key for each in heads.sound(found)] == ["b" * 32]
     assert list(heads.damaged) == [path.relative_to(store.root).as_posix()]
 
 

@@ -75,7 +75,7 @@ def begin(name: str, project: str = "golden") -> list[Event]:
         "comment": "golden",
         "system_tag/development": True,
         "progress": 0,
-        "attempt/1": {"reason": "init", "hides": {}},
+        "attempt/1": {"reason": "init"},
     }
     return [SetKey(key, value, NOW + n) for n, (key, value) in enumerate(keys.items())]
 
@@ -333,7 +333,7 @@ def test_history_is_there(store: Store) -> None:
     assert done.where.startswith("refs.packed/")
     assert (done.commit.parents, done.commit.generation, done.commit.rolling) == ((), 3, False)
     (dead,) = store.heads.of(DEAD)
-    assert dead.commit.covers == {"00000000000000e1": 33, "00000000000000e1.r": 1}
+    assert dead.commit.covers == {"00000000000000e1": 33, "00000000000000e1.r": 33}
     both = store.heads.of(BOTH)
     assert sorted((h.commit.generation, len(h.commit.parents)) for h in both) == [(2, 1), (3, 1)]
     assert living(both) == both
@@ -352,7 +352,7 @@ def test_today_the_same_events_give_the_same_commits(store: Store, tmp_path: Pat
         states = [r.thing(key).state for r in (reader, golden)]
         assert states[0].keys == states[1].keys
         shapes = [
-            [(s.writer, s.attempt, s.first, s.last, s.plots, s.console) for s in state.segments]
+            [(s.writer, s.attempt, s.last, s.time, s.plots, s.console) for s in state.segments]
             for state in states
         ]
         assert shapes[0] == shapes[1]

@@ -99,7 +99,7 @@ def test_what_journals_hold_beyond_the_heads_is_a_step_without_a_commit() -> Non
     before = State("task", {"name": Entry("n", 1, "w")})
     console = {"$ref": "", "lines": 4}
     after = State(
-        "task", {**before.keys, "tag/a": Entry(True, 7, "w")}, (Segment("w", 1, 1, 5, console=(console,)),)
+        "task", {**before.keys, "tag/a": Entry(True, 7, "w")}, (Segment("w", 1, 5, console=(console,)),)
     )
     step = unsealed(before, after)
     assert step is not None

@@ -49,9 +49,7 @@ def test_a_row_has_what_a_table_needs_without_a_series_being_read() -> None:
         {"$ref": "never read", "series": [["loss", "train", summary(0.5, 0.5, 2.0)]]},
         {"$ref": "never read", "series": [["loss", "train", {**summary("nan", 0.1, 1.0), "last_time": 9}]]},
     ]
-    segments = [
-        Segment(writer, 1, 1, 9, scalars=(chunk,)) for writer, chunk in zip("ab", chunks, strict=True)
-    ]
+    segments = [Segment(writer, 1, 9, scalars=(chunk,)) for writer, chunk in zip("ab", chunks, strict=True)]
     keys = {
         "name": "n",
         "project": "p",
@@ -80,7 +78,7 @@ def test_two_series_never_hide_behind_one_name() -> None:
         "$ref": "",
         "series": [["a", "b/c", summary(1.0, 1.0, 1.0)], ["a/b", "c", summary(2.0, 2.0, 2.0)]],
     }
-    found = index.metrics(state({}, Segment("w", 1, 1, 1, scalars=(chunk,))))
+    found = index.metrics(state({}, Segment("w", 1, 1, scalars=(chunk,))))
     assert {name: metric.last for name, metric in found.items()} == {"a/b/c": 1.0, "a%2Fb/c": 2.0}
 
 
@@ -212,8 +210,8 @@ def test_the_end_of_a_long_console_is_had_without_reading_its_beginning() -> Non
         stored[number] = b"\n".join(orjson.dumps([time, "stdout", text]) for time, text in lines) + b"\n"
         return {"$ref": str(Ref("blob", number, 1)), "lines": len(lines)}
 
-    first = Segment("a", 1, 1, 9, console=(chunk((1, "a1"), (2, "a2")), chunk((5, "a5"), (6, "a6"))))
-    second = Segment("b", 1, 1, 9, console=(chunk((3, "b3"), (7, "b7")),))
+    first = Segment("a", 1, 9, console=(chunk((1, "a1"), (2, "a2")), chunk((5, "a5"), (6, "a6"))))
+    second = Segment("b", 1, 9, console=(chunk((3, "b3"), (7, "b7")),))
     read: list[str] = []
 
     def reading(ref: Ref) -> bytes:

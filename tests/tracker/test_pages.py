@@ -43,7 +43,7 @@ def test_a_page_has_artifacts_models_packages_plots_and_health() -> None:
             "packages": "# Python 3.11\n\nnumpy == 2.0\nmine @ git+https://x\n",
             "health/dropped": 3,
         },
-        Segment("w", 1, 1, 2, plots=(plot, plot)),
+        Segment("w", 1, 2, plots=(plot, plot)),
         models={"zz": weights},
     )
     folder, link = found.artifacts

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from objstore import trash
 from objstore.ids import Kind, hash_object
 from tracker import deltas, layout, notice
 from tracker.config import Config
@@ -312,21 +313,22 @@ def _fork_quietly() -> int:
         return os.fork()
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["as a whole", "file by file"])
 def test_journal_that_was_moved_to_the_trash_is_taken_back(
-    record: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    record: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
 ) -> None:
-    """Somebody took this process for dead; its next heartbeat finds out."""
+    """Somebody took this process for dead; its next heartbeat finds out, also when it has begun a new segment there."""
     monkeypatch.setattr(layout, "HEARTBEAT", 0.0)
     recorder = record()
     recorder.scalar("t", "s", 1.0, 1)
     folder = tmp_path / layout.live_path(KEY, recorder.writer)
-    trash = tmp_path / "trash" / "20000" / f"{KEY}.{recorder.writer}"
-    trash.parent.mkdir(parents=True)
-    folder.rename(trash)
+    assert trash.set_aside(tmp_path, layout.live_path(KEY, recorder.writer), 20_000)
     folder.parent.rmdir()
+    if begun:
+        folder.mkdir(parents=True)
     recorder.scalar("t", "s", 2.0, 2)
     deadline = time.monotonic() + 20
-    while not folder.exists() and time.monotonic() < deadline:
+    while not (folder / "alive").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     recorder.scalar("t", "s", 3.0, 3)
     assert points(folded(recorder)) == {("t", "s"): [1.0, 2.0, 3.0]}

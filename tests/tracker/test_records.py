@@ -10,7 +10,6 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +68,7 @@ RECORDS = {
                     },
                     "artifact/folder": {"$ref": f"tree:{'3d' * 32}:20", "type": "archive", "file": "folder"},
                     f"model/output/{'cd' * 16}": {"name": "weights"},
-                    "attempt/1": {"hides": {}, "reason": "init"},
+                    "attempt/1": {"reason": "init"},
                     "health/dropped": 3,
                     "progress": 100,
                     "runtime/x": "y",
@@ -82,8 +81,8 @@ RECORDS = {
             Segment(
                 "00000000000000aa",
                 1,
-                1,
                 20,
+                STAMP,
                 ({"$ref": f"blob:{'4e' * 32}:90", "series": [["loss", "train", SUMMARY]]},),
                 ({"$ref": f"blob:{'5f' * 32}:50", "lines": 2},),
                 (
@@ -97,7 +96,7 @@ RECORDS = {
                 ),
                 {"of a later version": True},
             ),
-            Segment("00000000000000bb", 1, 1, 2),
+            Segment("00000000000000bb", 1, 2),
         ),
         {"of a later version": {"x": 1}},
     ),
@@ -246,11 +245,12 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
         Ref.parse(text)
 
 
-def test_segment_that_reports_nothing_is_empty() -> None:
-    """It is not kept: a run that only sets keys has none."""
-    assert Segment("w", 1, 1, 9).empty
-    assert not Segment("w", 1, 1, 9, console=({"$ref": WEIGHTS, "lines": 1},)).empty
-    assert orjson.loads(RECORDS["model"].encode())["segments"] == []
+def test_hidden_writers_do_not_count() -> None:
+    """Their segments are kept, and count again when they are hidden no more."""
+    segments = (Segment("a", 1, 9), Segment("b", 2, 9), Segment("c", 1, 9))
+    state = State("task", keys({"hidden/a": 2, "hidden/c": None, "hidden/x": 2}), segments)
+    assert state.reports == segments[1:]
+    assert State.decode(state.encode()).segments == segments
 
 
 if __name__ == "__main__":

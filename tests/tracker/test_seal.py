@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import secrets
@@ -92,6 +91,11 @@ def alive() -> Iterator[list[Writing]]:
 def read(store: Store, key: str = KEY) -> State:
     """What a reader with nothing in mind finds."""
     return Reader(Store.open(store.root)).thing(key).state
+
+
+def sealed(store: Store, key: str = KEY) -> State:
+    """What the heads say, without any journal."""
+    return merge(read_state(store, head.commit) for head in Store.open(store.root).heads.of(key))
 
 
 def values(store: Store, key: str = KEY) -> list[tuple[int, float]]:
@@ -260,8 +264,8 @@ def test_sealing_in_any_pieces_is_sealing_once(tmp_path: Path, cuts: list[int], 
         writing.end()
     seal.seal(store, KEY, own=W)
     assert sorted(values(store)) == [(i, float(i)) for i in range(1, 37)]
-    ranges = [(s.first, s.last) for s in read(store).segments]
-    assert all(a[1] < b[0] for a, b in itertools.pairwise(ranges))
+    (segment,) = read(store).segments
+    assert (segment.writer, segment.last) == (W, len(stream) + 1)
     assert read(store).get("name") == "run"
     assert heads(store) == 1
 
@@ -283,7 +287,7 @@ def test_rolling_commits_are_no_parents(store: Store) -> None:
 
 
 def test_dead_owner_leaves_a_stopped_run(store: Store) -> None:
-    """By whoever reads next, also where nothing can be written; stamped just after the last event."""
+    """By whoever reads next, also where nothing can be written; stamped like the owner's last word on its status."""
     Writing(store, W, KEY, *BEGIN, *scalars(1, 3)).die()
     for _ in range(2):
         state = read(store)
@@ -291,10 +295,11 @@ def test_dead_owner_leaves_a_stopped_run(store: Store) -> None:
         assert state.get("status_reason").startswith(f"aborted: process {os.getpid()} on ")
         last = NOW + 13
         assert state.get("completed") == last
-        assert state.keys["status"] == Entry("stopped", last + 1, recoverer(W))
+        assert state.keys["status"] == Entry("stopped", NOW, recoverer(W))
+        assert state.updated == last
         seal.seal(store, KEY)
     (head,) = store.heads.of(KEY)
-    assert head.commit.covers == {W: 7, recoverer(W): 1}
+    assert head.commit.covers == {W: 7, recoverer(W): 7}
 
 
 def test_only_the_owners_death_is_the_runs(store: Store, alive: list[Writing]) -> None:
@@ -338,7 +343,7 @@ def test_owner_that_dies_after_it_was_sealed_is_found(store: Store, more: list[E
         assert state.get("completed") == NOW + 13 + len(more)
         seal.seal(store, KEY)
     assert not seal.seal(store, KEY)
-    assert store.heads.of(KEY)[0].commit.covers == {W: 7 + len(more), recoverer(W): 1}
+    assert store.heads.of(KEY)[0].commit.covers == {W: 7 + len(more), recoverer(W): 7 + len(more)}
     assert [i for i, _ in values(store)] == list(range(1, 4 + len(more)))
 
 
@@ -347,14 +352,16 @@ def test_writer_that_lives_after_all_overrules_its_recovery(store: Store, alive:
     writing = Writing(store, W, KEY, *BEGIN, *scalars(1, 3))
     writing.look_dead()
     assert in_a_process(store, "print(seal.seal(store, KEY))") == "True"
-    assert read(store).get("status") == "stopped"
+    assert sealed(store).get("completed") == NOW + 13
     writing.write(*scalars(4, 6))
     assert in_a_process(store, "print(seal.seal(store, KEY))") == "True"
+    assert (sealed(store).get("status"), sealed(store).get("completed")) == ("stopped", NOW + 16)
     writing.write(SetKey("status", "in_progress", NOW + 90))  # as one does that finds out
     assert in_a_process(store, "print(seal.seal(store, KEY))") == "True"
     (head,) = store.heads.of(KEY)
-    assert head.commit.covers == {W: 11, recoverer(W): 2}
-    assert read(store).get("status") == "stopped"
+    assert head.commit.covers == {W: 11, recoverer(W): 11}
+    assert sealed(store).get("status") == "stopped"
+    assert read(store).get("status") == "in_progress"  # where it is seen to live, that counts
     writing.write(SetKey("status", "completed", NOW + 100))
     writing.end()
     seal.seal(store, KEY, own=W)
@@ -385,7 +392,9 @@ def test_dead_writers_journal_goes_to_the_trash_after_a_day(store: Store) -> Non
     before = read(store).encode()
     seal.seal(store, KEY)
     assert not writing.folder.parent.exists()
-    assert [path.name for path in store.root.glob("trash/*/*")] == [f"{KEY}.{W}"]
+    assert [str(path.relative_to(path.parents[2])) for path in store.root.glob("trash/*/live/*/*")] == [
+        layout.live_path(KEY, W)
+    ]
     assert read(store).encode() == before
 
 

@@ -66,7 +66,9 @@ def find_task(workspace: Workspace, prefix: str) -> str:
                     f"{key} is a {thing.state.kind}, no task: `tracker cat {prefix}` shows it"
                 ) from None
             if key.startswith(prefix):
-                raise NotFound(f"task {key} was deleted") from None
+                raise NotFound(
+                    f"task {key} was deleted: `tracker restore {prefix}` brings it back, if it is still there"
+                ) from None
         for where, what in workspace.damaged.items():
             if where.startswith(prefix):
                 raise Corrupt(f"task {where} is damaged: {what}: run `tracker fsck`") from None

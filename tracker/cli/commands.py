@@ -36,8 +36,12 @@ COMMANDS: Final = {
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
     "clone": Listed("Share", "remotes", "Copy a store into a new place."),
+    "rm": Listed("Care", "removal", "Delete tasks."),
+    "restore": Listed("Care", "removal", "Bring back a deleted task."),
+    "gc": Listed("Care", "space", "Free the room of what nothing needs any more."),
+    "du": Listed("Care", "space", "Show what takes how much room."),
+    "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
     "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
-    "fsck": Listed("Care", "store", "Check every byte of the store."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),

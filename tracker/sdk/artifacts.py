@@ -264,7 +264,7 @@ def _zipped(folder: Path) -> Path:
 
 def store(workspace: Workspace, attach: Any, encoded: Encoded) -> dict[str, Any]:
     """Put an encoded value's content into the store; returns what the record says of where it is."""
-    payload = encoded.payload
+    payload, force = encoded.payload, workspace.config.force_read
     if encoded.kind == "url":
         return {"url": str(payload)}
     if isinstance(payload, bytes):
@@ -273,15 +273,15 @@ def store(workspace: Workspace, attach: Any, encoded: Encoded) -> dict[str, Any]
         path = Path(str(payload))
         if path.stat().st_size <= 1 << 20:
             return {"$ref": attach(path.read_bytes())}
-        return {"$ref": workspace.store_with(lambda tx: files.put_file(tx, path))}
+        return {"$ref": workspace.store_with(lambda tx: files.put_file(tx, path, force=force))}
     if encoded.kind == "tree":
         folder = Path(str(payload))
-        return {"$ref": workspace.store_with(lambda tx: files.put_folder(tx, folder), "tree")}
+        return {"$ref": workspace.store_with(lambda tx: files.put_folder(tx, folder, force=force), "tree")}
     pairs: list[tuple[str, Path]] = list(payload)  # type: ignore[arg-type]  # kind "list"
-    return {"$ref": workspace.store_with(lambda tx: _put_list(tx, pairs), "tree")}
+    return {"$ref": workspace.store_with(lambda tx: _put_list(tx, pairs, force), "tree")}
 
 
-def _put_list(transaction: Any, pairs: list[tuple[str, Path]]) -> tuple[ObjectId, int]:
+def _put_list(transaction: Any, pairs: list[tuple[str, Path]], force: bool) -> tuple[ObjectId, int]:
     """Files under relative names as one tree."""
     entries: list[TreeEntry] = []
     below: dict[str, list[tuple[str, Path]]] = {}
@@ -291,6 +291,6 @@ def _put_list(transaction: Any, pairs: list[tuple[str, Path]]) -> tuple[ObjectId
             below.setdefault(first, []).append((rest, path))
         else:
             mode = Mode.EXEC if path.stat().st_mode & 0o111 else Mode.FILE
-            entries.append(TreeEntry(first, mode, *files.put_file(transaction, path)))
-    entries += [TreeEntry(n, Mode.TREE, *_put_list(transaction, inner)) for n, inner in below.items()]
+            entries.append(TreeEntry(first, mode, *files.put_file(transaction, path, force=force)))
+    entries += [TreeEntry(n, Mode.TREE, *_put_list(transaction, inner, force)) for n, inner in below.items()]
     return files.put_tree(transaction, entries)

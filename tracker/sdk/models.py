@@ -221,12 +221,14 @@ class OutputModel(Model):
         return self.url
 
     def _store(self, path: Path) -> str | None:
+        force = self._workspace.config.force_read
+
         def put() -> str:
             if path.is_dir():
-                return self._workspace.store_with(lambda tx: files.put_folder(tx, path), "tree")
+                return self._workspace.store_with(lambda tx: files.put_folder(tx, path, force=force), "tree")
             if path.stat().st_size <= layout.INLINE_MAX:
                 return self._task.attach(path.read_bytes())
-            return self._workspace.store_with(lambda tx: files.put_file(tx, path))
+            return self._workspace.store_with(lambda tx: files.put_file(tx, path, force=force))
 
         try:
             return put()

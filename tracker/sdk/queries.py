@@ -102,7 +102,7 @@ def _fitting(
         and _has_tags(t.state, "tag", tags)
         and _fits(t, wanted)
     ]
-    return sorted(found, key=lambda t: (-t.state.stamp, t.key))
+    return sorted(found, key=lambda t: (-t.state.updated, t.key))
 
 
 def _checked(task_filter: Mapping[str, Any] | None) -> dict[str, list[str]]:

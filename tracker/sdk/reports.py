@@ -26,7 +26,7 @@ def series(workspace: Workspace, thing: Thing) -> Iterator[Series]:
     """Every stored piece of every series, in order of segments."""
     from tracker import scalars as columns
 
-    for segment in thing.state.segments:
+    for segment in thing.state.reports:
         for chunk in segment.scalars:
             yield from columns.decode(workspace.read(thing, Ref.parse(chunk["$ref"])))
 

@@ -62,7 +62,7 @@ class Run:
                 self.recorder.set(key, value)
         if self.identity.owner:
             reason = "resume" if self.resumed else "init"
-            self.recorder.set(f"attempt/{self.attempt}", {"reason": reason, "hides": {}})
+            self.recorder.set(f"attempt/{self.attempt}", {"reason": reason})
         self._own_environment()
         self._undo.append(ExitWatch(self.finish).install())
 
@@ -143,6 +143,7 @@ class Run:
             self.recorder.close()
             recording.forget(self.recorder)
             self._seal()
+            self.workspace.tidy()
             self.workspace.store.close()
         except Exception as error:  # noqa: BLE001 - nothing at the end of a training may break its exit code
             self._blame(error)

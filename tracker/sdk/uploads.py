@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objstore.errors import InvalidName, StoreError
-from objstore.records import check_checkout_name
+from objstore import files
+from objstore.errors import StoreError
+from objstore.ids import ObjectId
 from tracker import codecs, trust
 from tracker.records import Ref
 from tracker.sdk import artifacts
@@ -64,33 +64,20 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
         record["mac"] = trust.sign(task.id, Ref.parse(place["$ref"]).id)
     task.set_key(f"artifact/{name}", record)
     path = Path(str(encoded.payload)) if encoded.kind in ("file", "tree") else None
-    whole = encoded.kind != "tree" or _comes_back(task, name, Path(str(encoded.payload)))
+    whole = not place.get("$ref", "").startswith("tree:") or _comes_back(task, name, place["$ref"])
     if path is not None and options.delete_after_upload and whole and task.sync():
         _delete(path)
     return True
 
 
-def _comes_back(task: Task, name: str, folder: Path) -> bool:
-    """Whether a folder can be written back as it is; a warning now, not when it is wanted, where it cannot."""
-    root = folder.resolve()
-    for below in folder.rglob("*"):
-        try:
-            check_checkout_name(below.name)
-            if below.is_symlink() and not _stays_inside(below, root):
-                raise InvalidName(
-                    f"the link {below.name!r} points to {os.readlink(below)!r}, outside of the folder"
-                )
-        except InvalidName as error:
-            task.fault(f"artifact {name!r} is stored, but cannot be written back as a folder: {error}", None)
-            return False
+def _comes_back(task: Task, name: str, ref: str) -> bool:
+    """Whether a stored folder can be written back; a warning now, not when it is wanted, where it cannot."""
+    try:
+        files.check_checkout(task.workspace.store.objects, ObjectId.parse(Ref.parse(ref).id))
+    except (OSError, StoreError) as error:
+        task.fault(f"artifact {name!r} is stored, but cannot be written back as a folder: {error}", None)
+        return False
     return True
-
-
-def _stays_inside(link: Path, root: Path) -> bool:
-    target = os.readlink(link)
-    return not os.path.isabs(target) and Path(
-        os.path.normpath(link.parent.resolve() / target)
-    ).is_relative_to(root)
 
 
 def _delete(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -16,8 +17,11 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
+from objstore import files
+from objstore.ids import ObjectId
+from objstore.statcache import StatCache, spots_of
 from objstore.store import Store
-from tracker import Task
+from tracker import OutputModel, Task
 from tracker.errors import BadValue, UsageError
 
 Reopen = Callable[[Task], Task]
@@ -319,3 +323,56 @@ def test_folder_with_something_that_is_no_file_is_left_out_with_a_warning(
     assert len(task.artifacts) == 0
     (folder / "s").unlink()
     assert task.upload_artifact("folder", folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"), [(("a", "A"), "one name"), (("con",), "reserved"), (("l -> a/../b", "a"), "outside")]
+)
+def test_folder_that_cannot_come_back_is_kept_with_a_warning(
+    task: Task, said: Callable[[], list[str]], tmp_path: Path, names: tuple[str, ...], rule: str
+) -> None:
+    """By the very rules of writing it back: names that collide or are reserved, links that may lead outside."""
+    (tmp_path / "folder").mkdir()
+    for name in names:
+        path, _, target = name.partition(" -> ")
+        if target:
+            (tmp_path / "folder" / path).symlink_to(target)
+        else:
+            (tmp_path / "folder" / path).write_text(name)
+    if len(os.listdir(tmp_path / "folder")) < len(names):
+        pytest.skip("this file system folds names")
+    assert task.upload_artifact("a", tmp_path / "folder", delete_after_upload=True)
+    (line,) = said()
+    assert "cannot be written back" in line
+    assert rule in line
+    assert len(os.listdir(tmp_path / "folder")) == len(names)
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("kind", ["file", "folder", "list", "weights"])
+def test_files_that_look_unchanged_are_read_again_on_request(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, force: bool
+) -> None:
+    """The setting `force_read`, where a program changes files behind their times: here the cache is made to lie."""
+    monkeypatch.setenv("TRACKER_FORCE_READ", str(force))
+    task = start()
+    path = tmp_path / "folder" / "it"
+    path.parent.mkdir()
+    path.write_bytes(os.urandom(2_000_000))
+    truth = blake3(path.read_bytes()).hexdigest()
+    time.sleep(0.2)  # what was just written is read again anyhow
+    task.workspace.attach(b"lie")
+    with StatCache(task.workspace.root, path.parent if kind == "folder" else path) as cache:
+        with path.open("rb") as file:
+            spots, status = spots_of(file.fileno(), 2_000_000), os.fstat(file.fileno())
+        cache.add("it" if kind == "folder" else "", status, status, ObjectId(blake3(b"lie").digest()), spots)
+    if kind == "weights":
+        model = OutputModel(task=task)
+        found = model.update_weights(path).split("/")[2]
+    else:
+        task.upload_artifact("a", {"file": path, "folder": path.parent, "list": [path]}[kind])
+        found = task.artifacts["a"].hash
+    if kind in ("folder", "list"):
+        (entry,) = files.list_tree(task.workspace.store.objects, ObjectId.parse(found))
+        found = str(entry.id)
+    assert (found == truth) is force

@@ -1,0 +1,586 @@
+"""Takes out of a store what nothing names any more: marks from the roots, sets aside, and deletes after the grace.
+
+Deletes nothing unless every root, and all that the roots reach, could be read and is there. Takes no lock: what a
+writer beside it needs, and finds set aside, is put back by that writer, or by the next run before it deletes.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import orjson
+
+from objstore import layout, trash
+from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
+from objstore.graph import Node
+from objstore.heads import Head, Heads, living
+from objstore.ids import Kind
+from objstore.inventory import Changed, Column, Holding, Inventory, Links, PackFile, pack_files
+from objstore.publish import fsync_folder
+from objstore.rewrite import rewrite
+
+_T = TypeVar("_T")
+Roots = Callable[[], Iterable[Node]]
+
+_TRIES: Final = 5  # rounds that begin anew because other processes moved packs meanwhile
+_NAMED: Final = 3  # objects that a refusal names
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How many files, and their bytes."""
+
+    files: int = 0
+    size: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.files + other.files, self.size + other.size)
+
+    @classmethod
+    def of(cls, sizes: Iterable[int]) -> Amount:
+        """That of files of these sizes."""
+        found = list(sizes)
+        return cls(len(found), sum(found))
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What became of a store's files, or would. kept: packs that stay; aside: packs moved to the trash; rewritten:
+    packs whose live part was written anew, and the bytes that were dead; put_back: packs that something needs, out of
+    the trash; deleted: files and journals out of the trash, for good; waiting: those still in it; swept: leftovers.
+
+    refused: why nothing was touched, if so; problems: what could not be done.
+    """
+
+    kept: Amount = Amount()
+    aside: Amount = Amount()
+    rewritten: Amount = Amount()
+    put_back: Amount = Amount()
+    deleted: Amount = Amount()
+    waiting: Amount = Amount()
+    swept: Amount = Amount()
+    refused: str = ""
+    problems: tuple[str, ...] = ()
+
+
+def collect(
+    root: Path,
+    *,
+    roots: Roots = tuple,
+    grace: float = layout.GRACE,
+    now: bool = False,
+    dry_run: bool = False,
+) -> GcReport:
+    """Set aside what neither living heads nor `roots` reach, and delete what was set aside before the grace.
+
+    roots: asked once a round for more objects that are needed; what it raises is passed on, and nothing was touched.
+    grace: seconds for which what nothing names is kept, with all that it names; and again in the trash. now: delete
+    without waiting in the trash, on a disk where not one byte can be written. Raises ReadOnly, OSError.
+    """
+    if not dry_run and not os.access(root, os.W_OK):
+        raise ReadOnly(f"{root} cannot be written by this user: nothing was collected")
+    wish = _Wish(root, roots, grace, 0 if now else grace, now, dry_run)
+    try:
+        _check_format(root)
+        report = _settled(wish if not now or dry_run else replace(wish, rewrites=False))
+        if now and not dry_run:
+            # What was set aside may have come to be needed since the roots were read: a second look tells. By then
+            # there is room to rewrite what is dead in part.
+            report = _joined(report, _settled(wish))
+            if report.waiting.files:
+                report = _joined(report, _settled(wish))
+    except _Refused as refusal:
+        return GcReport(refused=str(refusal))
+    return report
+
+
+def rescue(root: Path, nodes: Collection[Node]) -> Amount:
+    """Put back from the trash the packs that hold what `nodes` reach and no other pack has; durable on return.
+
+    Raises NotFound where something is in no pack at all, Corrupt where what it names cannot be read; OSError.
+    """
+    for _ in range(_TRIES):
+        with suppress(Changed):
+            inventory = Inventory.load(root, with_trash=True)
+            links = Links(inventory)
+            found = inventory.find(node[1] for node in nodes)
+            needed = links.reach(found[found >= 0])
+            gone = [str(node[1]) for node, number in zip(nodes, found.tolist(), strict=True) if number < 0]
+            gone += [str(i) for number, ids in links.absent.items() if needed[number] for i in ids]
+            if gone:
+                raise NotFound(f"in no pack of this store, nor in its trash: {_few(gone)}")
+            for number, what in links.damaged.items():
+                if needed[number]:
+                    raise Corrupt(f"{inventory.id(number)} cannot be read: {what}: run fsck --heal")
+            return Amount.of(_put_back(root, file) for file in _rescued(inventory, needed))
+    raise StoreError("other processes moved packs again and again: try it later")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for. trash_grace: seconds; rewrites: whether packs that are dead in part are written anew."""
+
+    root: Path
+    roots: Roots
+    grace: float
+    trash_grace: float
+    now: bool
+    dry_run: bool
+    rewrites: bool = True
+
+
+class _Refused(Exception):
+    """Something that has to be known is not: nothing may be deleted."""
+
+
+def _settled(wish: _Wish) -> GcReport:
+    """One round; begun anew where other processes moved packs while it looked, before it had changed anything."""
+    for _ in range(_TRIES):
+        with suppress(Changed):
+            return _Round(wish).run()
+    raise _Refused("other processes moved packs again and again: run it later")
+
+
+def _joined(first: GcReport, then: GcReport) -> GcReport:
+    return GcReport(
+        kept=then.kept,
+        aside=first.aside + then.aside,
+        rewritten=first.rewritten + then.rewritten,
+        put_back=first.put_back + then.put_back,
+        deleted=first.deleted + then.deleted,
+        waiting=then.waiting,
+        swept=first.swept + then.swept,
+        problems=then.problems,
+    )
+
+
+def _check_format(root: Path) -> None:
+    """Refuse a store with features that this version does not know: they may be roots of another sort."""
+    try:
+        features = orjson.loads((root / layout.FORMAT_FILE).read_bytes())["features"]
+        unknown = [*features["read"], *features["write"], *features["gc"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _Refused(f"the file {layout.FORMAT_FILE} cannot be read: {error}") from error
+    if unknown:
+        raise _Refused(f"this store needs {', '.join(map(str, unknown))}: update this program")
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a round is to do. rescued: packs in the trash that are needed; in_part: those that are dead in part."""
+
+    inventory: Inventory
+    needed: Column
+    heads: list[Head]
+    kept: list[PackFile] = field(default_factory=list)
+    aside: list[PackFile] = field(default_factory=list)
+    in_part: list[Holding] = field(default_factory=list)
+    rescued: list[PackFile] = field(default_factory=list)
+
+
+class _Round:
+    """One look at everything, and what follows from it."""
+
+    def __init__(self, wish: _Wish) -> None:
+        self._wish = wish
+        self._root = wish.root
+        self._problems: list[str] = []
+        self._kept: list[int] = []
+        self._aside: list[int] = []
+        self._rewritten: list[int] = []
+
+    def run(self) -> GcReport:
+        self._clock = _clock(self._root, dry_run=self._wish.dry_run)
+        # Before the roots are read. What comes later, or is put back meanwhile, is no concern of this round.
+        self._listed = {file.name: file.changed for file in _guarded(pack_files, self._root)}
+        in_trash = _guarded(_trash, self._root)
+        plan = self._plan()
+        rescued = {file.name for file in plan.rescued}
+        left = [item for item in in_trash if item.name not in rescued]
+        over = [max(0.0, self._clock - item.since) >= self._wish.trash_grace for item in left]
+        old = [item for item, is_over in zip(left, over, strict=True) if is_over]
+        waiting = [item.size for item, is_over in zip(left, over, strict=True) if not is_over]
+        self._kept += [file.size for file in plan.kept]
+        if self._wish.dry_run:
+            return self._foreseen(plan, old, waiting)
+        put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
+        deleted = [item.size for item in old if self._delete(item)]
+        swept = _sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
+        _remove_empty(self._root, math.inf if self._wish.now else self._clock - layout.GRACE_NOW)
+        for file in plan.aside:
+            self._set_aside(file)
+        for holding in plan.in_part:
+            self._rewrite(plan, holding)
+        self._forget({str(head.id) for head in plan.heads})
+        return GcReport(
+            kept=Amount.of([*self._kept, *put_back]),
+            aside=Amount.of(self._aside),
+            rewritten=Amount.of(self._rewritten),
+            put_back=Amount.of(put_back),
+            deleted=Amount.of(deleted),
+            waiting=Amount.of([*waiting, *self._aside]),
+            swept=Amount.of(swept),
+            problems=tuple(self._problems),
+        )
+
+    def _foreseen(self, plan: _Plan, old: list[_Item], waiting: list[int]) -> GcReport:
+        aside = [file.size for file in plan.aside]
+        put_back = [file.size for file in plan.rescued]
+        dead = [plan.inventory.dead(holding, plan.needed) for holding in plan.in_part]
+        kept = [holding.file.size - size for holding, size in zip(plan.in_part, dead, strict=True)]
+        deleted = [item.size for item in old]
+        return GcReport(
+            kept=Amount.of([*self._kept, *put_back, *kept]),
+            aside=Amount.of(aside),
+            rewritten=Amount.of(dead),
+            put_back=Amount.of(put_back),
+            deleted=Amount.of([*deleted, *aside] if self._wish.now else deleted),
+            waiting=Amount() if self._wish.now else Amount.of([*waiting, *aside]),
+        )
+
+    # --- marking ---------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> _Plan:
+        more = list(self._wish.roots())
+        heads = _guarded(_living, self._root)
+        confirmed = _guarded(trash.confirmed, self._root)
+        inventory = _guarded(lambda root: Inventory.load(root, with_trash=True), self._root)
+        for name, what in inventory.damaged.items():
+            raise _Refused(f"{name} cannot be read: {what}: run fsck --heal")
+        links = _guarded(lambda _: Links(inventory), self._root)
+        if links.commits and not heads:
+            raise _Refused(
+                "packs hold commits, but there is no head at all: were refs/ and refs.packed/ lost?"
+            )
+        strict = [*((Kind.COMMIT, head.id) for head in heads), *more]
+        needed = _reach(inventory, links, strict, heads)
+        needed = links.reach(self._spared(inventory, heads, confirmed), needed)
+        _check_sound(inventory, links, needed)
+        plan = _Plan(inventory, needed, heads, rescued=_rescued(inventory, needed))
+        for holding in inventory.holdings:
+            if holding.file.epoch is None:
+                self._judge(plan, holding)
+        return plan
+
+    def _spared(self, inventory: Inventory, heads: list[Head], confirmed: Collection[str]) -> Column:
+        """What is kept with all that it names, where that is there: what is young, and what was deleted elsewhere."""
+        ids = []
+        for head in heads:
+            if head.commit.deleted and str(head.id) not in confirmed:
+                ids += [head.commit.state, *head.commit.parents]
+        found = inventory.find(ids)
+        young = [
+            inventory.of(h) for h in inventory.holdings if h.file.epoch is None and self._is_young(h.file)
+        ]
+        return np.concatenate([found[found >= 0], *young])
+
+    def _is_young(self, file: PackFile) -> bool:
+        # By the later of both: a copier may bring an old mtime along, and a touch or a rename makes it young again.
+        return max(0.0, self._clock - file.changed) < self._wish.grace
+
+    def _judge(self, plan: _Plan, holding: Holding) -> None:
+        file = holding.file
+        alive = plan.needed[plan.inventory.of(holding)]
+        if (
+            self._listed.get(file.name) != file.changed
+            or self._is_young(file)
+            or (len(alive) and alive.all())
+        ):
+            plan.kept.append(file)
+        elif not alive.any():
+            plan.aside.append(file)
+        elif self._wish.rewrites and plan.inventory.dead(holding, plan.needed) >= self._worth(file):
+            plan.in_part.append(holding)
+        else:
+            plan.kept.append(file)
+
+    def _worth(self, file: PackFile) -> float:
+        """The dead bytes for which a pack is written anew."""
+        return 1 if self._wish.now or not self._wish.grace else layout.DEAD_SHARE * file.size
+
+    # --- sweeping --------------------------------------------------------------------------------------------------
+
+    def _delete(self, item: _Item) -> bool:
+        """Delete for good; whether it was still there. A journal goes in one step: its writer may move it back."""
+        path = self._root / item.name
+        try:
+            if not item.is_folder:
+                path.unlink()
+                return True
+            gone = self._root / layout.TMP / secrets.token_hex(16)
+            os.rename(path, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._problems.append(f"{item.name} cannot be deleted: {error}")
+            return False
+        return True
+
+    def _set_aside(self, file: PackFile) -> bool:
+        """Whether the pack is out of the way now. One that was touched since the listing is what a writer relies on."""
+        try:
+            status = (self._root / file.name).stat()
+            if max(status.st_mtime, status.st_ctime) != file.changed:
+                self._kept.append(file.size)
+                return False
+            self._hide(file)
+        except FileNotFoundError:
+            return False  # another gc was faster
+        except OSError as error:
+            self._kept.append(file.size)
+            self._problems.append(f"{file.name} cannot be set aside: {error}")
+            return False
+        self._aside.append(file.size)
+        return True
+
+    def _hide(self, file: PackFile) -> None:
+        try:
+            trash.set_aside(self._root, file.name, int(self._clock))
+        except OSError as error:
+            if error.errno not in _NO_ROOM or not self._wish.now:
+                raise
+            # No room for the trash's folders: under a name that no reader takes for a pack's, as long as the old one.
+            path = self._root / file.name
+            os.rename(path, path.with_name(f".{path.name}"))
+
+    def _forget(self, alive: set[str]) -> None:
+        """Forget that deletions were confirmed whose commits are no heads any more; a new one may not be one yet."""
+        for name in trash.confirmed(self._root) - alive:
+            _remove_old(self._root / layout.TRASH / "confirmed" / name, self._clock - layout.GRACE_NOW)
+
+    def _rewrite(self, plan: _Plan, holding: Holding) -> None:
+        file = holding.file
+        try:
+            new = rewrite(self._root, file, plan.needed[plan.inventory.of(holding)])
+        except FileNotFoundError:
+            return
+        except (StoreError, OSError) as error:
+            self._kept.append(file.size)
+            self._problems.append(f"{file.name} cannot be rewritten: {error}")
+            return
+        self._kept.append(new)
+        if self._set_aside(file):
+            self._rewritten.append(plan.inventory.dead(holding, plan.needed))
+
+
+def _guarded(read: Callable[[Path], _T], root: Path) -> _T:
+    """What `read` gives. Raises _Refused where it cannot be read."""
+    try:
+        return read(root)
+    except Changed:
+        raise
+    except (OSError, StoreError) as error:
+        raise _Refused(f"{error}: run fsck --heal") from error
+
+
+def _living(root: Path) -> list[Head]:
+    """The living heads of all files and all tables. Raises StoreError where one of them cannot be read."""
+    for name in layout.UNION:
+        if os.path.lexists(root / name) and not (root / name).is_dir():
+            raise StoreError(f"{name} is no folder")
+    heads = Heads(root)
+    found = heads.all()
+    for table in heads.tables().values():  # those, too, that another covers: more heads can only keep more
+        for head in table.heads:
+            found.setdefault(head.key, []).append(head)
+    for where, what in heads.damaged.items():
+        raise StoreError(f"{where} is damaged: {what}")
+    return [head for each in found.values() for head in living(each)]
+
+
+def _reach(inventory: Inventory, links: Links, nodes: list[Node], heads: list[Head]) -> Column:
+    """What the roots reach; all of it has to be there."""
+    found = inventory.find(node[1] for node in nodes)
+    absent = [nodes[place] for place in np.flatnonzero(found < 0).tolist()]
+    if absent:
+        names = {head.id: " / ".join(head.commit.path) for head in heads}
+        kind, object_id = absent[0]
+        raise _Refused(
+            f"{kind.name.lower()} {object_id} is missing, which {names.get(object_id, 'a running task')} needs: "
+            "run fsck --heal"
+        )
+    reached = links.reach(found)
+    broken = [number for number in links.absent if reached[number]]
+    if broken:
+        gone = [str(object_id) for number in broken for object_id in links.absent[number]]
+        touched = _touched(inventory, links, set(broken), heads)
+        raise _Refused(f"missing, and needed by {touched}: {_few(gone)}: run fsck --heal")
+    return reached
+
+
+def _touched(inventory: Inventory, links: Links, broken: Collection[int], heads: list[Head]) -> str:
+    """The paths of the heads that reach one of these objects."""
+    paths = []
+    for head in heads:
+        reached = links.reach(inventory.find([head.id]))
+        if reached[list(broken)].any():
+            paths.append(" / ".join(head.commit.path))
+    return _few(paths) or "a running task"
+
+
+def _check_sound(inventory: Inventory, links: Links, needed: Column) -> None:
+    broken = [number for number in links.damaged if needed[number]]
+    if broken:
+        what = [f"{inventory.id(number)} ({links.damaged[number]})" for number in broken]
+        raise _Refused(f"damaged, so that what it names is not known: {_few(what)}: run fsck --heal")
+
+
+def _few(texts: list[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more
+
+
+def _rescued(inventory: Inventory, needed: Column) -> list[PackFile]:
+    """Packs in the trash that hold what is needed and no pack in packs/ has, those first that were set aside last."""
+    lacking = needed & ~inventory.here()
+    found = []
+    aside = [holding for holding in inventory.holdings if holding.file.epoch is not None]
+    for holding in sorted(aside, key=lambda h: -(h.file.epoch or 0)):
+        numbers = inventory.of(holding)
+        if lacking[numbers].any():
+            lacking[numbers] = False
+            found.append(holding.file)
+    return found
+
+
+def _put_back(root: Path, file: PackFile) -> int:
+    """Move a pack back to where it is read; durably. Its bytes. Raises Changed, OSError."""
+    target = root / layout.pack_path(file.id)
+    if not trash.move(root / file.name, target) and not target.exists():
+        raise Changed(f"{file.name} is gone since it was listed")
+    fsync_folder(target.parent)
+    fsync_folder(target.parent.parent)
+    return file.size
+
+
+# --- files that are no packs -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A file, or a journal's folder, in the trash. since: when it came there, or changed, seconds since the epoch."""
+
+    name: str
+    size: int
+    since: float
+    is_folder: bool = False
+
+
+def _trash(root: Path) -> list[_Item]:
+    """All that the trash holds, and the packs that were hidden because there was no room for it."""
+    found = [
+        _Item(f.name, f.size, f.changed)
+        for f in pack_files(root)
+        if f.epoch is not None and f.name.startswith(layout.PACKS)
+    ]
+    for epoch in trash.epochs(root):
+        base = root / layout.TRASH / str(epoch)
+        journals = {folder for key in _entries(base / layout.LIVE) for folder in _entries(key)}
+        for folder in sorted(journals):
+            with suppress(FileNotFoundError):
+                since = max(epoch, _changed(folder.lstat()))
+                size = sum(path.lstat().st_size for path in _entries(folder))
+                found.append(_Item(os.path.relpath(folder, root), size, since, is_folder=True))
+        for path in _files(base):
+            if path.parent not in journals:
+                with suppress(FileNotFoundError):
+                    status = path.lstat()
+                    name = os.path.relpath(path, root)
+                    found.append(_Item(name, status.st_size, max(epoch, _changed(status))))
+    return found
+
+
+def _sweep(root: Path, clock: float, stale: float) -> list[int]:
+    """Remove what writers and copiers left unfinished, and notes of the cache that nobody has use of; their sizes."""
+    old = [(path, stale) for path in _entries(root / layout.TMP)]
+    for base in layout.UNION:
+        old += [(path, stale) for path in _files(root / base) if _is_leftover(path.name)]
+    notes = root / layout.CACHE / "remotes"  # what a remote once showed: without it a rollback is not noticed
+    for path in _files(root / layout.CACHE):
+        if path.name.endswith(".part"):
+            old.append((path, stale))
+        elif not path.is_relative_to(notes):
+            old.append((path, layout.CACHE_STALE))
+    return [size for path, age in old if (size := _remove_old(path, clock - age)) is not None]
+
+
+def _is_leftover(name: str) -> bool:
+    return (name.startswith(".") and layout.parse_hidden_name(name) is None) or name.endswith(".part")
+
+
+def _remove_old(path: Path, before: float) -> int | None:
+    """Remove a file or folder that has not changed since; its bytes, None where it stays."""
+    try:
+        status = path.lstat()
+        if _changed(status) > before:
+            return None
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError:
+        return None  # somebody else removed it, or owns it: it will be there the next time
+    return status.st_size
+
+
+def _remove_empty(root: Path, before: float) -> None:
+    """Remove folders that hold nothing: any in the trash, and others that have not changed since.
+
+    Who makes one to put a file into it, and finds it gone, makes it again.
+    """
+    for epoch in trash.epochs(root):
+        for folder, _, _ in os.walk(root / layout.TRASH / str(epoch), topdown=False):
+            with suppress(OSError):
+                os.rmdir(folder)
+    for base in (layout.PACKS, layout.REFS):
+        for path in _entries(root / base):
+            with suppress(OSError):
+                if _changed(path.lstat()) <= before:
+                    os.rmdir(path)
+
+
+def _files(base: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(base):
+        yield from (Path(folder, name) for name in names)
+
+
+def _entries(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(folder.iterdir())
+    return []
+
+
+def _changed(status: os.stat_result) -> float:
+    return max(status.st_mtime, status.st_ctime)
+
+
+def _clock(root: Path, *, dry_run: bool) -> float:
+    """The time by which the store's file system stamps its files, in seconds: a host's own may be days off."""
+    folder = root / layout.TMP
+    if dry_run:
+        return time.time()
+    try:
+        folder.mkdir(exist_ok=True)
+        path = folder / secrets.token_hex(16)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError:  # full: its folder can be touched without room for anything
+        os.utime(root)
+        return root.stat().st_mtime
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+        path.unlink(missing_ok=True)

@@ -1,0 +1,123 @@
+"""`tracker rm` and `tracker restore`: tasks deleted, and brought back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from objstore.errors import Ambiguous, InvalidName, NotFound
+from tracker import layout
+from tracker.cli import render
+from tracker.cli.command import Call, Command, find_task
+from tracker.cli.render import escape, joined, plural, size
+
+if TYPE_CHECKING:
+    from tracker.reader import Thing
+    from tracker.removal import Removal
+    from tracker.workspace import Workspace
+
+
+def ask(question: str, *, yes: bool) -> bool:
+    """Whether to go on. Raises UsageError where nobody can be asked."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody can be asked here: say --yes")
+    return click.confirm(escape(question), err=True)
+
+
+@click.command(
+    "rm",
+    cls=Command,
+    examples=[
+        ("rm 3f2a91", "say what would go, and ask"),
+        ("rm 3f2a91 7c00de --yes", "two tasks, without asking"),
+    ],
+)
+@click.argument("tasks", metavar="TASK...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rm(call: Call, tasks: tuple[str, ...], yes: bool) -> int:
+    """Delete tasks with their output models. Hidden at once; `tracker gc` frees their room; until then `restore` helps.
+
+    A model that another task has as input stays. A task that was deleted elsewhere is deleted here, too, so that its
+    room is freed.
+    """
+    from tracker import removal
+
+    workspace = call.open()
+    found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in tasks])
+    if not ask(f"Delete {_what(found)}, and free {size(found.size)}?", yes=yes):
+        return 1
+    removal.delete(workspace, found.things)
+    if call.json:
+        record = {
+            "deleted": [thing.key for thing in found.things],
+            "kept": [thing.key for thing in found.kept],
+            "bytes": found.size,
+        }
+        call.screen.document("rm", record)
+        return 0
+    render.say(
+        f"deleted {_what(found)}: `tracker gc` frees {size(found.size)} in time, and `tracker gc --grace 0s` "
+        "at once, when run twice"
+    )
+    for thing in found.kept:
+        render.say(f"model {thing.key} stays: another task has it as input")
+    return 0
+
+
+@click.command("restore", cls=Command, examples=[("restore 3f2a91", "as it was when it was deleted")])
+@click.argument("task", metavar="TASK")
+def restore(call: Call, task: str) -> None:
+    """Bring back a deleted task with its output models, as long as its content is in the store or its trash."""
+    from tracker import removal
+
+    workspace = call.open()
+    key = _deleted(workspace, task)
+    back = removal.restore(workspace, key)
+    things = workspace.things()
+    if call.json:
+        call.screen.document("restore", {"restored": back})
+    else:
+        render.say(f"restored {_count([things[each] for each in back])}: {_name(things[key])}")
+
+
+def _to_delete(workspace: Workspace, prefix: str) -> str:
+    """The task that a prefix stands for, be it one that was deleted elsewhere."""
+    from tracker import removal
+
+    try:
+        return find_task(workspace, prefix)
+    except NotFound:
+        hidden = [thing.key for thing in removal.unconfirmed(workspace) if thing.key.startswith(prefix)]
+        if len(hidden) != 1:
+            raise
+        return hidden[0]
+
+
+def _deleted(workspace: Workspace, prefix: str) -> str:
+    """The deleted task that a prefix stands for; one that is not deleted, where there is no other."""
+    if not layout.TASK or len(prefix) < 6 or not set(prefix) <= set("0123456789abcdef"):
+        raise InvalidName(f"{prefix!r} is no task id: give 6 to 32 of the digits 0-9 and a-f")
+    things = [thing for key, thing in workspace.things().items() if key.startswith(prefix)]
+    gone = [thing.key for thing in things if thing.state.get("deleted")]
+    if len(gone) > 1:
+        raise Ambiguous(prefix, gone)
+    return gone[0] if gone else find_task(workspace, prefix)
+
+
+def _what(found: Removal) -> str:
+    tasks = [thing for thing in found.things if thing.state.kind == layout.TASK]
+    names = _name(tasks[0]) if len(tasks) == 1 else ""
+    return f"{_count(found.things)}{f' ({names})' if names else ''}"
+
+
+def _count(things: tuple[Thing, ...] | list[Thing]) -> str:
+    counts = {kind: sum(thing.state.kind == kind for thing in things) for kind in layout.KINDS}
+    return joined([plural(count, kind) for kind, count in counts.items() if count])
+
+
+def _name(thing: Thing) -> str:
+    return f"{thing.state.get('project', '')} / {thing.state.get('name', '')}"

@@ -1,0 +1,64 @@
+"""Which objects are needed, and by what: the roots that a collector starts from, and that room is counted by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from objstore import trash
+from objstore.ids import Kind, ObjectId
+from tracker.deltas import fold, journals
+from tracker.errors import CorruptRecord
+from tracker.reader import united_covers
+from tracker.records import Ref, references
+
+if TYPE_CHECKING:
+    from objstore.graph import Node
+    from objstore.heads import Head
+    from objstore.store import Store
+
+
+def of_ref(text: str) -> Node:
+    """The object of a "$ref". Raises CorruptRecord."""
+    ref = Ref.parse(text)
+    return Kind.TREE if ref.kind == "tree" else Kind.BLOB, ObjectId.parse(ref.id)
+
+
+def of_heads(store: Store, heads: Iterable[Head]) -> list[Node]:
+    """Living heads; and what those keep that delete, but whose deletion was not asked for here: that may be absent."""
+    confirmed = trash.confirmed(store.root)
+    found: list[Node] = []
+    for head in heads:
+        found.append((Kind.COMMIT, head.id))
+        if head.commit.deleted and str(head.id) not in confirmed:
+            found += [(Kind.TREE, head.commit.state), *((Kind.COMMIT, p) for p in head.commit.parents)]
+    return found
+
+
+def of_journals(store: Store) -> list[Node]:
+    """What events refer to that no head covers yet, but for content that the journals hold themselves.
+
+    Raises CorruptRecord where a journal cannot be read, OSError: then nobody knows what a running task needs.
+    """
+    found: list[Node] = []
+    # Journals first: one that is sealed meanwhile is then found in its head.
+    sources = journals(store.root)
+    heads = store.heads.live() if sources else {}
+    for source in sources:
+        try:
+            folded = fold(source, united_covers(heads.get(source.key, ())).get(source.writer, 0))
+        except FileNotFoundError:
+            continue  # sealed and removed
+        if folded.broken:
+            raise CorruptRecord(
+                f"a journal of task {source.key} cannot be read, so what it needs is not known: {folded.broken}"
+            )
+        values = (entry.value for keys in folded.keys.values() for entry in keys.values())
+        nodes = map(of_ref, _references(values))
+        found += [node for node in nodes if str(node[1]) not in folded.blobs]
+    return found
+
+
+def _references(values: Iterable[object]) -> Iterator[str]:
+    for value in values:
+        yield from references(value)
