@@ -80,10 +80,8 @@ class Bundle:
     def heads(self) -> list[Head]:
         """The heads it holds, by key. Raises Corrupt for one that is not what its id says."""
         found = [head for key in sorted(self.shown.keys) for head in self.shown.of(key)]
-        if self.shown.damaged or len(found) != self.index.info.heads:
-            raise Corrupt(
-                f"{self.where}: it does not hold the {self.index.info.heads} heads that it says it does"
-            )
+        for where, what in self.shown.damaged.items():
+            raise Corrupt(f"{self.where}: {where}: {what}")
         return found
 
     def footer(self, pack_id: str) -> bytes:
