@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from objstore import layout
-from objstore.bundle.form import Entry, Index, Sort
+from objstore.bundle.form import LEAD_MAGIC, Entry, Index, Sort
 from objstore.bundle.parts import Parts
 from objstore.errors import Corrupt, NotFound, RemoteError, StoreError
 from objstore.heads import Head, table_sizes
@@ -40,6 +40,12 @@ class Bundle:
     def open(cls, given: Sequence[Path]) -> Bundle:
         """Read the leads and the index. Raises NotFound, Corrupt, Unsupported, RemoteError."""
         return cls(Parts.find(given))
+
+    @staticmethod
+    def begins(path: Path) -> bool:
+        """Whether a file begins as a bundle, or a part of one, does. Raises OSError."""
+        with path.open("rb") as file:
+            return file.read(len(LEAD_MAGIC)) == LEAD_MAGIC
 
     @property
     def size(self) -> int:

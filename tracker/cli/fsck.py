@@ -154,7 +154,9 @@ def _source(root: Path, name: str, known: Mapping[str, str]) -> Origin:
 
 def _bundle(path: Path) -> Origin | None:
     """The store in a bundle, or None for any other file."""
-    return None
+    from objstore.bundle import Bundle
+
+    return Bundle.open([path]) if Bundle.begins(path) else None
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

@@ -120,3 +120,15 @@ def test_several_tasks_may_follow_the_option(here: Cli, sample: Sample) -> None:
     one, two = list(sample.ids.values())[:2]
     assert here("bundle", "create", "x", "--tasks", one, two, "--json").json["tasks"] == 2
     assert here("bundle", "create", "y", "--tasks", one, "--tasks", two, "--json").json["tasks"] == 2
+
+
+def test_a_bundle_heals_a_store(here: Cli) -> None:
+    """`fsck --heal --from` takes what is lost out of a bundle, or out of one part of it and those beside."""
+    here("bundle", "create", "x", "--split", "4MiB")
+    packs = sorted((here.folder / ".tracker/packs").rglob("*.pack"))
+    for pack in packs[::2]:
+        pack.unlink()
+    assert here("fsck").code == 4
+    done = here("fsck", "--heal", "--from", "x.002")
+    assert done.code == 0, done.out + done.err
+    assert here("fsck").code == 0
