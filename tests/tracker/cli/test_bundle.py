@@ -101,6 +101,12 @@ def test_what_cannot_be_meant_is_refused(here: Cli, arguments: list[str], code: 
     assert sorted(path.name for path in here.folder.iterdir()) == [".tracker"]
 
 
+def test_stdout_is_no_place_for_a_bundle(here: Cli) -> None:
+    """Nor is a file called `-` made."""
+    done = here("bundle", "create", "-")
+    assert (done.code, "name one" in done.err, (here.folder / "-").exists()) == (2, True, False)
+
+
 @pytest.mark.parametrize("size", ["65536", "65536B", "64KiB", "0.1MB", "100kB", "1 MiB", "4.7GB", "2TiB"])
 def test_sizes_are_written_as_people_do(here: Cli, size: str) -> None:
     """In powers of 1000 or of 1024, whatever the case."""
