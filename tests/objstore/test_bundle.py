@@ -1075,6 +1075,23 @@ def test_names_in_a_bundle_lead_nowhere(make: Make, tmp_path: Path) -> None:
     assert not [path for path in made if "evil" in path.name or "passwd" in path.name]
 
 
+def test_a_tree_of_ten_thousand_levels_costs_no_more_than_its_bytes(make: Make, tmp_path: Path) -> None:
+    """Nothing recurses: it is carried like any other, and only a checkout refuses it."""
+    raw = Tree(()).encode()
+    rows = [(Kind.TREE, raw)]
+    for _ in range(10_000):
+        raw = Tree((TreeEntry("d", Mode.TREE, hash_object(Kind.TREE, raw), 0),)).encode()
+        rows.append((Kind.TREE, raw))
+    head = task(hash_object(Kind.TREE, raw))
+    rows.append((Kind.COMMIT, head.encode()))
+    path = written(tmp_path / "x", usual(tmp_path / "f", rows, [head]), 1)
+    there = make("there")
+    there.unbundle(Bundle.open([path]))
+    assert verify(Bundle.open([path])).objects == 10_002
+    with pytest.raises(StoreError):
+        there.get(head.state, tmp_path / "out")
+
+
 def test_a_format_that_a_newer_program_wrote_is_refused_as_such(make: Make, tmp_path: Path) -> None:
     """Unsupported, not damaged: an unknown feature, an unknown version of the file."""
     objects, head = small("a")
