@@ -35,6 +35,7 @@ _FRAMES_KEPT: Final = (
 )  # bytes of decoded frames kept: neighbours are often read one after another
 _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
 _FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
+_PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
@@ -147,6 +148,7 @@ class Objects:
                 self._index.doubt(place)
             self._frames.clear()
             self._frames_size = 0
+            self._scrubbed.clear()
             self._maps.clear()
             self.refresh()
 
@@ -162,6 +164,11 @@ class Objects:
         """Every known copy of an object, without looking for new packs."""
         self._look()
         return self._index.find(object_id)
+
+    def holder(self, object_id: ObjectId) -> tuple[str, bool] | None:
+        """A pack with a copy of the object, and whether that is a chunk list; None where no pack has one."""
+        self._look()
+        return self._index.holder(object_id)
 
     def has(self, object_id: ObjectId) -> bool:
         """Whether a readable pack holds the object."""
@@ -376,8 +383,17 @@ class Objects:
     def prove(self, place: Location) -> None:
         """Read all that one copy's chunk list names, unless that was done before. Raises NotFound, Corrupt."""
         if self._proof(place) not in self._proofs:
+            check_claim(place.entry.size, self.stored_bytes)
             for _ in self._whole(place):
                 pass
+
+    def stored_bytes(self) -> int:
+        """Bytes of the packs' files, of those that can be asked for them."""
+        sizes = 0
+        for pack_id in pack_files(self._root):
+            with suppress(OSError):
+                sizes += (self._root / layout.pack_path(pack_id)).stat().st_size
+        return sizes
 
     def trust_list(self, blob_id: ObjectId, encoded: bytes) -> None:
         """Note that the caller has hashed the whole of what this chunk list, a top one, names, and it is the blob."""
@@ -435,12 +451,23 @@ class Objects:
         if top.level == 0:
             return at, items
         skipped, chunks = at, list[tuple[ObjectId, int]]()
+        self._read_ahead([page_id for page_id, _ in items[:_PAGES_AHEAD]])
         for page_id, size in items:
             before, inside = self._page_map(place, page_id, size).between(max(offset - at, 0), end - at)
             skipped = skipped if chunks else at + before
             chunks += inside
             at += size
         return skipped, chunks
+
+    def _read_ahead(self, page_ids: list[ObjectId]) -> None:
+        """Read pages that are neighbours at once, into the frames that are kept; what fails is read again alone."""
+        unread = [page_id for page_id in page_ids if page_id not in self._maps]
+        places = [places[0] for places in map(self.locate, unread) if places]
+        if len(places) > 1:
+            with suppress(StoreError):
+                for run in _runs([[_Piece(place.entry.id, place.entry.size, place)] for place in places]):
+                    for _ in self._fetch_run(run):
+                        pass
 
     def _top_map(self, place: Location) -> ListMap:
         found = self._map((place.pack_id, place.at), lambda: self._content(place))
@@ -577,8 +604,8 @@ class Objects:
             for piece in pieces:
                 entry = _place(piece).entry
                 content = raw[entry.offset : entry.offset + entry.size]
-                if len(content) != piece.size or hash_object(Kind.BLOB, content) != piece.id:
-                    raise Corrupt(f"chunk {piece.id} is not what its id says")
+                if len(content) != piece.size or hash_object(place.kind, content) != piece.id:
+                    raise Corrupt(f"object {piece.id} is not what its id says")
                 yield content
 
     # --- frames --------------------------------------------------------------------------------------------------
@@ -706,6 +733,14 @@ _local = _Scratch()
 
 def _scratch(size: int) -> memoryview:
     return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
+
+
+def check_claim(size: int, stored: Callable[[], int]) -> None:
+    """Raise Corrupt where a chunk list claims so many bytes, out of so few stored, that nobody could read them all."""
+    if size > layout.SPARSE_MAX and size > layout.RATIO_MAX * (there := stored()):
+        raise Corrupt(
+            f"a chunk list claims {size} bytes, and the store has {there}: it was not read; if it is yours, get it"
+        )
 
 
 def _check_page(place: Location, page: ChunkList | ListMap, size: int) -> None:
