@@ -501,9 +501,7 @@ class Catalog:
             try:
                 return build.in_file(self._folder, packs, runs, most)
             except OSError:
-                self._keep = (
-                    False  # a full disk, or one that cannot be written: the next process may try again
-                )
+                self._keep = False  # the disk is full or may not be written: the next process tries again
         return build.in_memory(packs, runs, most)
 
     def _install(self, segment: Segment, replaced: Sequence[Segment]) -> None:
