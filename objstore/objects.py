@@ -163,6 +163,11 @@ class Objects:
         self._look()
         return self._index.find(object_id)
 
+    def holder(self, object_id: ObjectId) -> tuple[str, bool] | None:
+        """A pack with a copy of the object, and whether that is a chunk list; None where no pack has one."""
+        self._look()
+        return self._index.holder(object_id)
+
     def has(self, object_id: ObjectId) -> bool:
         """Whether a readable pack holds the object."""
         if not self._scanned:
@@ -376,8 +381,17 @@ class Objects:
     def prove(self, place: Location) -> None:
         """Read all that one copy's chunk list names, unless that was done before. Raises NotFound, Corrupt."""
         if self._proof(place) not in self._proofs:
+            check_claim(place.entry.size, self.stored_bytes)
             for _ in self._whole(place):
                 pass
+
+    def stored_bytes(self) -> int:
+        """Bytes of the packs' files, of those that can be asked for them."""
+        sizes = 0
+        for pack_id in pack_files(self._root):
+            with suppress(OSError):
+                sizes += (self._root / layout.pack_path(pack_id)).stat().st_size
+        return sizes
 
     def trust_list(self, blob_id: ObjectId, encoded: bytes) -> None:
         """Note that the caller has hashed the whole of what this chunk list, a top one, names, and it is the blob."""
@@ -717,6 +731,14 @@ _local = _Scratch()
 
 def _scratch(size: int) -> memoryview:
     return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
+
+
+def check_claim(size: int, stored: Callable[[], int]) -> None:
+    """Raise Corrupt where a chunk list claims so many bytes, out of so few stored, that nobody could read them all."""
+    if size > layout.SPARSE_MAX and size > layout.RATIO_MAX * (there := stored()):
+        raise Corrupt(
+            f"a chunk list claims {size} bytes, and the store has {there}: it was not read; if it is yours, get it"
+        )
 
 
 def _check_page(place: Location, page: ChunkList | ListMap, size: int) -> None:

@@ -252,6 +252,31 @@ class Catalog:
             except _Again:
                 continue
 
+    def holder(self, object_id: ObjectId) -> tuple[str, bool] | None:
+        """A pack with a copy of the object, and whether that is a chunk list: what is asked of very many at once."""
+        while True:
+            try:
+                recent = self._recent  # before the segments, into which its rows go
+                if object_id in recent.rows and (found := self._first(recent, recent.find(object_id))):
+                    return found
+                number = word(object_id)
+                for segment in self._segments:
+                    places = segment.find(object_id, number)
+                    if places and (found := self._first(segment, places)):
+                        return found
+                return None
+            except Broken as error:
+                self._drop(error.segment)
+            except _Again:
+                continue
+
+    def _first(self, holder: _Holder, places: list[bytes]) -> tuple[str, bool] | None:
+        for place in places:
+            number, _, _, _, where, _, _ = PLACE.unpack(place)
+            if self._counts(holder, number):
+                return holder.packs[number][0], where >> 48 & 255 == Encoding.LIST
+        return None
+
     def resolve(self, prefix: str) -> list[tuple[Kind, ObjectId]]:
         """The objects whose hex id begins with `prefix`, sorted."""
         low, high = int(f"{prefix[:16]:0<16}", 16), int(f"{prefix[:16]:f<16}", 16)
