@@ -63,9 +63,7 @@ class Objects:
         self._root = root
         self._index = Catalog(root, keep=keep, trust=trust)
         self._trash = Catalog(root, keep=False)
-        self._trashed: set[tuple[int, str]] = (
-            set()
-        )  # packs in the trash that were looked at: (epoch, pack id)
+        self._trashed: set[tuple[int, str]] = set()  # packs in the trash that were read: (epoch, pack id)
         self._proofs = Proofs(root, keep=keep, trust=trust)
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()

@@ -256,6 +256,7 @@ class Catalog:
         """A pack with a copy of the object, and whether that is a chunk list: what is asked of very many at once."""
         while True:
             try:
+                forgotten = self._forgotten
                 recent = self._recent  # before the segments, into which its rows go
                 if object_id in recent.rows and (found := self._first(recent, recent.find(object_id))):
                     return found
@@ -264,7 +265,8 @@ class Catalog:
                     places = segment.find(object_id, number)
                     if places and (found := self._first(segment, places)):
                         return found
-                return None
+                if forgotten == self._forgotten:
+                    return None
             except Broken as error:
                 self._drop(error.segment)
             except _Again:
@@ -526,9 +528,7 @@ class Catalog:
             try:
                 return build.in_file(self._folder, packs, runs, most)
             except OSError:
-                self._keep = (
-                    False  # a full disk, or one that cannot be written: the next process may try again
-                )
+                self._keep = False  # the disk is full or may not be written: the next process tries again
         return build.in_memory(packs, runs, most)
 
     def _install(self, segment: Segment, replaced: Sequence[Segment]) -> None:
