@@ -23,7 +23,8 @@ from objstore.objects import Objects
 from objstore.pack import PackWriter
 from objstore.records import Commit
 
-_IN_HAND_MAX = 16 * layout.MIB  # bytes of relied-on content kept, to store it anew should a collector take it
+_IN_HAND_MAX = 16 * layout.MIB  # bytes of content kept until the heads are there, should a collector take it
+_IN_HAND_EACH = 256  # bytes that an object costs besides
 
 Encoded = list[tuple[FrameHeader, bytes | memoryview, list[tuple[ObjectId, int]]]]
 
@@ -55,7 +56,7 @@ class Transaction:
         self._staged: set[ObjectId] = set()
         self._waiting: set[ObjectId] = set()  # staged, and in no published pack yet
         self._relied: dict[str, set[ObjectId]] = {}  # by the pack that had a sound copy
-        self._in_hand: dict[ObjectId, tuple[Kind, bytes]] = {}  # of what is relied on, while memory allows
+        self._in_hand: dict[ObjectId, tuple[Kind, bytes]] = {}  # to be put again, while memory allows
         self._in_hand_size = 0
         self._small: PackWriter | None = None
         self._commits: list[Commit] = []
@@ -212,15 +213,17 @@ class Transaction:
             group = self._groups[kind] = _Group()
         self._staged.add(object_id)
         self._waiting.add(object_id)
+        self._keep_in_hand(object_id, kind, raw)
         group.members.append((object_id, raw))
         group.size += len(raw)
         if group.size >= layout.GROUP_RAW_MAX:
             self._flush(kind)
 
     def _keep_in_hand(self, object_id: ObjectId, kind: Kind, raw: bytes) -> None:
-        if object_id not in self._in_hand and self._in_hand_size + len(raw) <= _IN_HAND_MAX:
+        size = len(raw) + _IN_HAND_EACH
+        if object_id not in self._in_hand and self._in_hand_size + size <= _IN_HAND_MAX:
             self._in_hand[object_id] = kind, raw
-            self._in_hand_size += len(raw)
+            self._in_hand_size += size
 
     def _flush(self, kind: Kind) -> None:
         group = self._groups.pop(kind, None)
@@ -231,7 +234,7 @@ class Transaction:
                 self._small = self.writer()
             for header, stored, members in encode_group(kind, group.members):
                 self._small.add(header, stored, members)
-            if self._small.size >= layout.PACK_TARGET:
+            if self._small.full:
                 self._finish_small()
 
     def _flush_all(self) -> None:

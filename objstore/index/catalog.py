@@ -192,8 +192,14 @@ class Catalog:
             holder, _ = self._owner.get(place.pack_id, (None, 0))
             if place.pack_id in self._distrusted or not isinstance(holder, Segment) or holder.path is None:
                 return
-            self._distrust(place.pack_id)
-            if place.pack_id in self._owner and place not in self.find(place.entry.id):
+            self._distrusted.add(place.pack_id)
+            truth = Catalog(
+                self._root, keep=False, trust=False
+            )  # apart: a flush here would take the lie along
+            truth.learn(place.pack_id, self._root / layout.pack_path(place.pack_id))
+            if place.pack_id not in truth.packs():
+                self._distrust(place.pack_id)
+            elif place not in truth.find(place.entry.id):
                 self._drop(holder)
 
     def close(self) -> None:
