@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from objstore import layout, trees
@@ -108,7 +109,9 @@ class _Intake:
         if depth > layout.DEPTH_MAX:
             raise StoreError(f"{self._source / prefix}: folders are nested deeper than {layout.DEPTH_MAX}")
         with os.scandir(fd) as found:
-            return [self._entry(item, fd, prefix, depth) for item in sorted(found, key=_raw_name)]
+            # By code points, which is the order of their UTF-8 too.
+            items = sorted(found, key=attrgetter("name"))
+        return [self._entry(item, fd, prefix, depth) for item in items]
 
     def _entry(self, item: os.DirEntry[str], folder: int, prefix: str, depth: int) -> TreeEntry:
         item_name = check_name(item.name)
@@ -170,10 +173,6 @@ class _Intake:
 def _opened_file(path: str, folder: int | None) -> AbstractContextManager[int]:
     """A file of a folder, where a link that has just taken its place is not followed; or a file that was named."""
     return _descriptor(path, _READ if folder is None else _READ | os.O_NOFOLLOW, folder)
-
-
-def _raw_name(item: os.DirEntry[str]) -> bytes:
-    return os.fsencode(item.name)
 
 
 def _mode(status: os.stat_result) -> Mode:
