@@ -184,11 +184,12 @@ def _check_format(root: Path) -> None:
     """Refuse a store with features that this version does not know: they may be roots of another sort."""
     try:
         features = orjson.loads((root / layout.FORMAT_FILE).read_bytes())["features"]
-        unknown = [*features["read"], *features["write"], *features["gc"]]
+        known = layout.FEATURES
+        unknown = [ascii(name)[1:-1] for part in known for name in features[part] if name not in known[part]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _Refused(f"the file {layout.FORMAT_FILE} cannot be read: {error}") from error
     if unknown:
-        raise _Refused(f"this store needs {', '.join(map(str, unknown))}: update this program")
+        raise _Refused(f"this store needs {', '.join(unknown):.200}: update this program")
 
 
 @dataclass(slots=True)
