@@ -11,8 +11,7 @@ import math
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Kind
 from objstore.inventory import Changed, Column, Holding, Inventory, Links, PackFile, pack_files
+from objstore.leftovers import Item, clock, in_trash, remove_empty, remove_old, sweep
 from objstore.publish import fsync_folder
 from objstore.rewrite import rewrite
 
@@ -217,13 +217,13 @@ class _Round:
         self._rewritten: list[int] = []
 
     def run(self) -> GcReport:
-        self._clock = _clock(self._root, dry_run=self._wish.dry_run)
+        self._clock = clock(self._root, dry_run=self._wish.dry_run)
         # Before the roots are read. What comes later, or is put back meanwhile, is no concern of this round.
         self._listed = {file.name: file.changed for file in _guarded(pack_files, self._root)}
-        in_trash = _guarded(_trash, self._root)
+        lying = _guarded(in_trash, self._root)
         plan = self._plan()
         rescued = {file.name for file in plan.rescued}
-        left = [item for item in in_trash if item.name not in rescued]
+        left = [item for item in lying if item.name not in rescued]
         over = [max(0.0, self._clock - item.since) >= self._wish.trash_grace for item in left]
         old = [item for item, is_over in zip(left, over, strict=True) if is_over]
         waiting = [item.size for item, is_over in zip(left, over, strict=True) if not is_over]
@@ -232,8 +232,8 @@ class _Round:
             return self._foreseen(plan, old, waiting)
         put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
         deleted = [item.size for item in old if self._delete(item)]
-        swept = _sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
-        _remove_empty(self._root, math.inf if self._wish.now else self._clock - layout.GRACE_NOW)
+        swept = sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
+        remove_empty(self._root, math.inf if self._wish.now else self._clock - layout.GRACE_NOW)
         for file in plan.aside:
             self._set_aside(file)
         for holding in plan.in_part:
@@ -250,7 +250,7 @@ class _Round:
             problems=tuple(self._problems),
         )
 
-    def _foreseen(self, plan: _Plan, old: list[_Item], waiting: list[int]) -> GcReport:
+    def _foreseen(self, plan: _Plan, old: list[Item], waiting: list[int]) -> GcReport:
         aside = [file.size for file in plan.aside]
         put_back = [file.size for file in plan.rescued]
         dead = [plan.inventory.dead(holding, plan.needed) for holding in plan.in_part]
@@ -326,7 +326,7 @@ class _Round:
 
     # --- sweeping --------------------------------------------------------------------------------------------------
 
-    def _delete(self, item: _Item) -> bool:
+    def _delete(self, item: Item) -> bool:
         """Delete for good; whether it was still there. A journal goes in one step: its writer may move it back."""
         path = self._root / item.name
         try:
@@ -374,7 +374,7 @@ class _Round:
     def _forget(self, alive: set[str]) -> None:
         """Forget that deletions were confirmed whose commits are no heads any more; a new one may not be one yet."""
         for name in trash.confirmed(self._root) - alive:
-            _remove_old(self._root / layout.TRASH / "confirmed" / name, self._clock - layout.GRACE_NOW)
+            remove_old(self._root / layout.TRASH / "confirmed" / name, self._clock - layout.GRACE_NOW)
 
     def _rewrite(self, plan: _Plan, holding: Holding) -> None:
         file = holding.file
@@ -478,119 +478,3 @@ def _put_back(root: Path, file: PackFile) -> int:
     fsync_folder(target.parent)
     fsync_folder(target.parent.parent)
     return file.size
-
-
-# --- files that are no packs -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A file, or a journal's folder, in the trash. since: when it came there, or changed, seconds since the epoch."""
-
-    name: str
-    size: int
-    since: float
-    is_folder: bool = False
-
-
-def _trash(root: Path) -> list[_Item]:
-    """All that the trash holds, and the packs that were hidden because there was no room for it."""
-    found = [
-        _Item(f.name, f.size, f.changed)
-        for f in pack_files(root)
-        if f.epoch is not None and f.name.startswith(layout.PACKS)
-    ]
-    for epoch in trash.epochs(root):
-        base = root / layout.TRASH / str(epoch)
-        journals = {folder for key in _entries(base / layout.LIVE) for folder in _entries(key)}
-        for folder in sorted(journals):
-            with suppress(FileNotFoundError):
-                since = max(epoch, _changed(folder.lstat()))
-                size = sum(path.lstat().st_size for path in _entries(folder))
-                found.append(_Item(os.path.relpath(folder, root), size, since, is_folder=True))
-        for path in _files(base):
-            if path.parent not in journals:
-                with suppress(FileNotFoundError):
-                    status = path.lstat()
-                    name = os.path.relpath(path, root)
-                    found.append(_Item(name, status.st_size, max(epoch, _changed(status))))
-    return found
-
-
-def _sweep(root: Path, clock: float, stale: float) -> list[int]:
-    """Remove what writers and copiers left unfinished, and notes of the cache that nobody has use of; their sizes."""
-    old = [(path, stale) for path in _entries(root / layout.TMP)]
-    for base in layout.UNION:
-        old += [(path, stale) for path in _files(root / base) if _is_leftover(path.name)]
-    old += [(path, stale) for path in _files(root / layout.CACHE) if path.name.endswith(".part")]
-    old += [(path, layout.CACHE_STALE) for path in _files(root / layout.CACHE / "stat")]
-    return [size for path, age in old if (size := _remove_old(path, clock - age)) is not None]
-
-
-def _is_leftover(name: str) -> bool:
-    return (name.startswith(".") and layout.parse_hidden_name(name) is None) or name.endswith(".part")
-
-
-def _remove_old(path: Path, before: float) -> int | None:
-    """Remove a file or folder that has not changed since; its bytes, None where it stays."""
-    try:
-        status = path.lstat()
-        if _changed(status) > before:
-            return None
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except OSError:
-        return None  # somebody else removed it, or owns it: it will be there the next time
-    return status.st_size
-
-
-def _remove_empty(root: Path, before: float) -> None:
-    """Remove folders that hold nothing: any in the trash, and others that have not changed since.
-
-    Who makes one to put a file into it, and finds it gone, makes it again.
-    """
-    for epoch in trash.epochs(root):
-        for folder, _, _ in os.walk(root / layout.TRASH / str(epoch), topdown=False):
-            with suppress(OSError):
-                os.rmdir(folder)
-    for base in (layout.PACKS, layout.REFS):
-        for path in _entries(root / base):
-            with suppress(OSError):
-                if _changed(path.lstat()) <= before:
-                    os.rmdir(path)
-
-
-def _files(base: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(base):
-        yield from (Path(folder, name) for name in names)
-
-
-def _entries(folder: Path) -> list[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return sorted(folder.iterdir())
-    return []
-
-
-def _changed(status: os.stat_result) -> float:
-    return max(status.st_mtime, status.st_ctime)
-
-
-def _clock(root: Path, *, dry_run: bool) -> float:
-    """The time by which the store's file system stamps its files, in seconds: a host's own may be days off."""
-    folder = root / layout.TMP
-    if dry_run:
-        return time.time()
-    try:
-        folder.mkdir(exist_ok=True)
-        path = folder / secrets.token_hex(16)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError:  # full: its folder can be touched without room for anything
-        os.utime(root)
-        return root.stat().st_mtime
-    try:
-        return os.fstat(fd).st_mtime
-    finally:
-        os.close(fd)
-        path.unlink(missing_ok=True)

@@ -14,10 +14,14 @@ import pytest
 
 from objstore import files, layout, trash
 from objstore.errors import NotFound
+from objstore.frame import encode
 from objstore.gc import GcReport
-from objstore.ids import Kind, ObjectId, hash_object
+from objstore.heads import Table
+from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.inventory import pack_files
-from objstore.records import Commit, Mode, TreeEntry
+from objstore.pack import PackWriter
+from objstore.publish import publish_pack, temporary
+from objstore.records import Commit, Mode, Tree, TreeEntry
 from objstore.store import Store
 
 if TYPE_CHECKING:
@@ -51,11 +55,10 @@ def age(root: Path, days: float) -> None:
 def later(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that lets the file system's clock be `days` ahead for the collector."""
     from objstore import gc
-
-    real = gc._clock
+    from objstore.leftovers import clock as real
 
     def ahead(days: float) -> None:
-        monkeypatch.setattr(gc, "_clock", lambda root, *, dry_run: real(root, dry_run=dry_run) + days * DAY)
+        monkeypatch.setattr(gc, "clock", lambda root, *, dry_run: real(root, dry_run=dry_run) + days * DAY)
 
     return ahead
 
@@ -112,9 +115,6 @@ def test_everything_that_a_head_reaches_stays(
     monkeypatch.setattr(layout, "PAGE_MIN", 2)
     first = save(store, {"old": noise(3000, 2)})
     save(store, {"large": noise(3 << 20), "small": b"x"}, parents=(first.id,))
-    from objstore.heads import Table
-    from objstore.ids import hash_bytes
-
     tabled = save(store, {"tabled": noise(3000, 3)}, key=OTHER)
     (head,) = store.heads.of(OTHER)
     data = Table((head,)).encode()
@@ -316,6 +316,57 @@ def test_a_damaged_chunk_list_stops_everything(
     refuses(littered, str(large), "fsck --heal")
     path.write_bytes(sound)
     assert not littered.gc(grace=0).refused
+
+
+def lie(store: Store, kind: Kind, object_id: ObjectId, content: bytes) -> str:
+    """A pack whose footer says of some content, and of more beside it, that it is another object; the pack's id."""
+    more = b"dead" * 500
+    writer = PackWriter(temporary(store.root))
+    header, stored = encode(kind, content + more)
+    writer.add(header, stored, [(object_id, len(content)), (hash_object(kind, more), len(more))])
+    return publish_pack(store.root, store.objects, writer)
+
+
+def commit_of(store: Store, tree: ObjectId) -> None:
+    """A head with a state that is stored elsewhere."""
+    with store.begin() as transaction:
+        transaction.commit(Commit(OTHER, ("t", "p", "n"), (), 1, 1, tree, {"w": 1}))
+
+
+def test_a_tree_that_is_not_what_its_id_says_stops_everything(littered: Store) -> None:
+    """Whatever it names, it is not what the right one named."""
+    right = ObjectId(hash_object(Kind.TREE, Tree(()).encode()))
+    other = Tree((TreeEntry("f", Mode.FILE, ObjectId(b"\4" * 32), 1),)).encode()
+    lie(littered, Kind.TREE, right, other)
+    commit_of(littered, right)
+    refuses(littered, str(right), "fsck --heal")
+
+
+def test_content_that_is_not_what_its_id_says_is_not_written_anew(store: Store) -> None:
+    """Its pack is named and left alone."""
+    right = ObjectId(hash_object(Kind.BLOB, b"right" * 400))
+    pack_id = lie(store, Kind.BLOB, right, b"wrong" * 400)
+    with store.begin() as transaction:
+        tree = transaction.put(Kind.TREE, Tree((TreeEntry("f", Mode.FILE, right, 2000),)).encode())
+    commit_of(store, tree)
+    (problem,) = store.gc(grace=0).problems
+    assert pack_id in problem
+    assert str(right) in problem
+    assert pack_id in packs(store.root)
+
+
+def test_a_head_that_only_a_covered_table_has_is_kept(store: Store, save: Save) -> None:
+    """A table must list what those it covers list; where one does not, nothing is lost by that."""
+    save(store, {"kept": noise(3000)})
+    ((head,),) = store.heads.live().values()
+    older = Table((head,)).encode()
+    newer = Table((), covers=(hash_bytes(older).hex(),)).encode()
+    for data in (older, newer):
+        store.publish_bytes(layout.table_path(hash_bytes(data).hex()), data)
+    (store.root / head.where).unlink()
+    before = packs(store.root)
+    report = twice(Store.open(store.root))
+    assert (report.refused, packs(store.root)) == ("", before)
 
 
 def test_an_absent_object_stops_everything(littered: Store) -> None:

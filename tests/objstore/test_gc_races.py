@@ -19,6 +19,7 @@ from objstore import files, gc, layout
 from objstore.errors import StoreError
 from objstore.ids import Kind, ObjectId
 from objstore.inventory import pack_files
+from objstore.leftovers import sweep
 from objstore.records import Commit, Mode, Tree, TreeEntry
 from objstore.store import Store
 from tests.objstore import gc_child
@@ -122,13 +123,12 @@ def test_what_a_writer_touched_at_the_last_moment_is_not_set_aside(
     with store.begin() as transaction:
         transaction.put_bytes(b"relied on" * 100)
     (pack_id,) = packs(store.root) - before
-    sweep = gc._sweep
 
     def sweeping(*given: Any) -> list[int]:
         os.utime(store.root / layout.pack_path(pack_id))
         return sweep(*given)
 
-    monkeypatch.setattr(gc, "_sweep", sweeping)  # what comes just before
+    monkeypatch.setattr(gc, "sweep", sweeping)  # what comes just before
     assert store.gc(grace=0).aside.files == 0
     assert pack_id in packs(store.root)
 
