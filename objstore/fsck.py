@@ -114,14 +114,13 @@ class Damage:
     """What is to be repaired; paths are relative to the store.
 
     packs: files that are no sound pack, and why; heads: head files and tables that are not what their names say; lost:
-    objects that heads reach and of which no sound copy is here, and why; unreadable: packs without a sound footer;
-    faulty: damaged frames as (pack id, frame), and single objects that lie as (pack id, frame, object id).
+    objects that heads reach and of which no sound copy is here, and why; faulty: damaged frames as (pack id, frame),
+    and single objects that lie as (pack id, frame, object id).
     """
 
     packs: dict[str, str] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     lost: dict[Node, str] = field(default_factory=dict)
-    unreadable: set[str] = field(default_factory=set)
     faulty: set[tuple[str, int] | tuple[str, int, ObjectId]] = field(default_factory=set)
     suspects: dict[ObjectId, tuple[Kind, str]] = field(
         default_factory=dict
@@ -130,15 +129,12 @@ class Damage:
     def has(self, place: Location) -> bool:
         """Whether this copy is damaged."""
         frame = (place.pack_id, place.entry.frame)
-        lone = (*frame, place.entry.id)
-        return place.pack_id in self.unreadable or frame in self.faulty or lone in self.faulty
+        return frame in self.faulty or (*frame, place.entry.id) in self.faulty
 
     def sound(self, objects: Objects, object_id: ObjectId) -> list[Location]:
         """The copies of an object that are not known to be damaged."""
         places = objects.locate(object_id)
-        if object_id not in self.suspects and not self.unreadable:
-            return places
-        return [place for place in places if not self.has(place)]
+        return places if object_id not in self.suspects else [p for p in places if not self.has(p)]
 
 
 class Inspection:
@@ -267,7 +263,6 @@ class Inspection:
 
     def _pack_is_damaged(self, where: str, what: str) -> None:
         self.damage.packs[where] = what
-        self.damage.unreadable.add(Path(where).stem)
         self._note(where, what, HEAL)
 
     def _take_faults(self, pack_id: str, faults: list[Fault]) -> None:
