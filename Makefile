@@ -13,11 +13,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Two targets of one call would install into one environment at once.
 .NOTPARALLEL:
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test fuzz check format bench clean
 
 help:
 	@echo "make demo    record a sweep of real training runs, then show, compare, fetch and copy them"
 	@echo "make test    run the tests"
+	@echo "make fuzz    search for bytes that a parser cannot cope with, a minute for each (ARGS='--seconds 10 table')"
 	@echo "make check   formatting, lint, types and the layers of the source"
 	@echo "make format  format the source and apply the lint rules' safe fixes"
 	@echo "make bench   print the benchmark table"
@@ -28,6 +29,9 @@ demo: $(VENV)/.has-demo
 
 test: $(VENV)/.has-test
 	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.has-fuzz
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.has-lint
 	$(BIN)/ruff format --check .
@@ -43,13 +47,14 @@ bench: $(VENV)/.has-test
 	@$(BIN)/python -m tests.benchmarks
 
 clean:
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find objstore tracker tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of packages: a second call starts at once, and a change of pyproject.toml installs anew.
 $(VENV)/.has-demo: EXTRAS := demo
 $(VENV)/.has-test: EXTRAS := test
+$(VENV)/.has-fuzz: EXTRAS := test,fuzz
 $(VENV)/.has-lint: EXTRAS := test,lint
-$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-lint: pyproject.toml
+$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-fuzz $(VENV)/.has-lint: pyproject.toml
 	@PYTHON='$(PYTHON)' sh .ci/environment '$(VENV)' '$(EXTRAS)'
 	@touch $@

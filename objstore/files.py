@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from objstore import layout
+from objstore import layout, trees
 from objstore.containers import regions
 from objstore.errors import Corrupt, InvalidName, StoreError
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.objects import Objects
 from objstore.publish import Transaction
-from objstore.records import Mode, Tree, TreeEntry, check_checkout_name, check_name, collision_key, pages
+from objstore.records import Mode, Tree, TreeEntry, check_name, pages
 from objstore.statcache import Known, StatCache, spots_of
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe that took the file's place must not be waited for
@@ -218,25 +218,9 @@ def _store(transaction: Transaction, fd: int, size: int) -> tuple[ObjectId, int]
 # --- out -----------------------------------------------------------------------------------------------------------
 
 
-def list_tree(objects: Objects, tree_id: ObjectId, depth: int = 0) -> list[TreeEntry]:
+def list_tree(objects: Objects, tree_id: ObjectId) -> list[TreeEntry]:
     """The entries of one folder, its pages joined. Raises NotFound, Corrupt."""
-    if depth > layout.DEPTH_MAX:
-        raise Corrupt(f"tree {tree_id} is paged deeper than {layout.DEPTH_MAX}")
-    entries = Tree.decode(objects.read(tree_id, Kind.TREE, limit=layout.RECORD_MAX)).entries
-    if not (entries and entries[0].mode is Mode.PAGE):
-        return list(entries)
-    found: list[TreeEntry] = []
-    for page in entries:
-        below = list_tree(objects, page.id, depth + 1)
-        # Pages that begin as they are named and follow one another name no page twice, else a few could list for ever.
-        if (
-            not below
-            or below[0].name != page.name
-            or (found and found[-1].name.encode() >= page.name.encode())
-        ):
-            raise Corrupt(f"a page of tree {tree_id} is not what the tree says")
-        found += below
-    return found
+    return list(trees.entries(objects, tree_id))
 
 
 def get_file(objects: Objects, blob_id: ObjectId, target: Path) -> None:
@@ -244,6 +228,7 @@ def get_file(objects: Objects, blob_id: ObjectId, target: Path) -> None:
 
     A copy, never a link into the store. Not durable on return: it can be made again. Raises NotFound, Corrupt, OSError.
     """
+    _check_room(target, objects.size(blob_id))
     part = _beside(target)
     try:
         with part.open("xb") as file:
@@ -263,6 +248,7 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
     """
     if os.path.lexists(target):
         raise InvalidName(f"{target} is there already: name a new folder")
+    _check_room(target, trees.survey(objects, tree_id).size)
     part = _beside(target)
     part.mkdir()
     try:
@@ -277,42 +263,38 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
         raise
 
 
+def _check_room(target: Path, size: int) -> None:
+    """Raise the error of a full disk before it is full of a part of what cannot be there."""
+    try:
+        room = os.statvfs(target.parent)
+    except (OSError, AttributeError):
+        return
+    if room.f_blocks and size > room.f_bfree * room.f_frsize:  # some network file systems know of no blocks
+        free = room.f_bfree * room.f_frsize
+        raise OSError(
+            errno.ENOSPC, f"No space left: {size} bytes do not fit where {free} are free", str(target)
+        )
+
+
 def _beside(target: Path) -> Path:
     """A new name in the same folder; not made from the target's, which may be as long as names can be."""
     return target.with_name(f".{secrets.token_hex(8)}.part")
 
 
-def check_checkout(objects: Objects, tree_id: ObjectId, depth: int = 0) -> None:
-    """Raise InvalidName, as `checkout` would, where the names and links of a tree cannot be written to a folder."""
-    for entry in _safe_entries(objects, tree_id, depth):
-        if entry.mode is Mode.TREE:
-            check_checkout(objects, entry.id, depth + 1)
-        elif entry.mode is Mode.LINK:
-            _safe_target(objects, entry, depth)
+def check_checkout(objects: Objects, tree_id: ObjectId) -> None:
+    """Raise InvalidName or Corrupt, as `checkout` would, where a tree cannot be written to a folder."""
+    trees.survey(objects, tree_id)
 
 
 def _fill(objects: Objects, tree_id: ObjectId, folder: int, depth: int) -> int:
-    """Write the entries of a tree into an open folder; returns the bytes of content below it."""
+    """Write the entries of a surveyed tree into an open folder; returns the bytes of content below it."""
     total = 0
-    for entry in _safe_entries(objects, tree_id, depth):
+    for entry in trees.entries(objects, tree_id):
         size = _make(objects, entry, folder, depth)
         if size != entry.size:
             raise Corrupt(f"{entry.name!r} has {size} bytes, not the {entry.size} that its tree says")
         total += size
     return total
-
-
-def _safe_entries(objects: Objects, tree_id: ObjectId, depth: int) -> Iterator[TreeEntry]:
-    """The entries of a folder, each once its name has proved fit for every file system."""
-    if depth > layout.DEPTH_MAX:
-        raise Corrupt(f"trees are nested deeper than {layout.DEPTH_MAX}")
-    seen: dict[str, str] = {}
-    for entry in list_tree(objects, tree_id):
-        name = check_checkout_name(entry.name)
-        twin = seen.setdefault(collision_key(name), name)
-        if twin != name:
-            raise InvalidName(f"{name!r} and {twin!r} are one name on some file systems")
-        yield entry
 
 
 def _make(objects: Objects, entry: TreeEntry, folder: int, depth: int) -> int:
@@ -321,7 +303,7 @@ def _make(objects: Objects, entry: TreeEntry, folder: int, depth: int) -> int:
         with _opened(entry.name, folder) as below:
             return _fill(objects, entry.id, below, depth + 1)
     if entry.mode is Mode.LINK:
-        target = _safe_target(objects, entry, depth)
+        target, _ = trees.safe_target(objects, entry, depth)
         os.symlink(target, entry.name, dir_fd=folder)
         return len(os.fsencode(target))
     return _write(objects, entry, folder)
@@ -346,19 +328,11 @@ def _write(objects: Objects, entry: TreeEntry, folder: int) -> int:
     with _descriptor(entry.name, _CREATE, folder, mode) as fd:
         for piece in objects.stream(entry.id):
             size += len(piece)
+            if size > entry.size:  # it may go on for petabytes
+                raise Corrupt(
+                    f"{entry.name!r} goes on, and has not the {entry.size} bytes that its tree says"
+                )
             rest = memoryview(piece)
             while rest:  # a disk that is nearly full may take a part
                 rest = rest[os.write(fd, rest) :]
     return size
-
-
-def _safe_target(objects: Objects, entry: TreeEntry, depth: int) -> str:
-    """A link's target, if it stays inside the checkout whatever the other entries are."""
-    target = os.fsdecode(objects.read(entry.id, limit=4096))
-    parts = target.split("/")
-    ups = sum(part == ".." for part in parts)
-    leading = all(part == ".." for part in parts[:ups])
-    strange = not target or target.startswith("/") or any(c in target for c in "\0\\:")
-    if strange or not leading or ups > depth:
-        raise InvalidName(f"the link {entry.name!r} points to {target!r}, outside of its folder")
-    return target

@@ -90,13 +90,22 @@ def living(heads: Iterable[Head]) -> list[Head]:
     """The heads of one key that no other covers, sorted by id.
 
     Of two with equal cover the one of higher generation lives, then the one of smaller id: whoever asks, in whatever
-    order the heads came, the answer is the same.
+    order the heads came, the answer is the same. Raises Corrupt for more diverged heads than anybody could fold.
     """
     alive: list[Head] = []
+    looks, room = 0, layout.COVERS_MAX
     # Of equals the one that lives comes first, so whatever an earlier one covers is dead. Comparing with the living is
     # enough, since what killed a head covers all that it covered: a thousand old heads cost a thousand looks.
     for head in sorted({h.id: h for h in heads}.values(), key=lambda h: (-h.commit.generation, h.id)):
         mine = head.commit.covers
+        cost = layout.COVERS_LOOK + len(mine)
+        looks += 2 * len(alive) * cost
+        room += 4 * cost  # with one or two alive any number of dead ones is sorted out
+        if looks > room:
+            raise Corrupt(
+                f"{head.where}: {len(alive)} and more heads of {head.key} each hold what no other does, and no run "
+                "diverges so far: remove those that came from elsewhere"
+            )
         if not any(covers(other.commit.covers, mine) for other in alive):
             alive = [other for other in alive if not covers(mine, other.commit.covers)]
             alive.append(head)
@@ -525,7 +534,11 @@ class Heads:
 
     def _living(self, heads: list[Head]) -> list[Head]:
         sound = self.sound(heads)
-        return sound if len(sound) < 2 else living(sound)
+        try:
+            return sound if len(sound) < 2 else living(sound)
+        except Corrupt as error:
+            self.damaged[f"{layout.REFS}, heads of {sound[0].key}"] = str(error)
+            return []
 
     def _listed(self, key: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
         """The head files (of one key) by name: where each is, and what it is named for."""

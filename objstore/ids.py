@@ -47,8 +47,8 @@ class ObjectId(bytes):
     def parse(cls, text: str) -> ObjectId:
         """The id that 64 lower-case hex digits spell. Raises InvalidName for anything else."""
         if not layout.is_hex_id(text):
-            raise InvalidName(f"{text!r} is not an object id: 64 lower-case hex digits")
-        return cls(bytes.fromhex(text))
+            raise InvalidName(f"{text!r:.1000} is not an object id: 64 lower-case hex digits")
+        return bytes.__new__(cls, bytes.fromhex(text))  # of 32 bytes: no need to count them
 
     def __str__(self) -> str:
         return self.hex()

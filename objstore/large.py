@@ -178,7 +178,7 @@ class LargeBlob:
         self.chunks += done.chunks
         for frame in done.frames:
             self._write(frame)
-            if self._writer is not None and self._writer.size >= layout.PACK_TARGET:
+            if self._writer is not None and self._writer.full:
                 writer, self._writer = self._writer, None
                 self._unfinished.append(finisher.submit(self._shelf.finish, writer))
                 if len(self._unfinished) > 1:  # a disk slower than all else: let it catch up

@@ -25,6 +25,8 @@ STAT_CACHE: Final = f"{CACHE}/stat"
 FOLDERS: Final = (PACKS, REFS, TABLES, LIVE, QUEUES, TRASH, CACHE, TMP)
 UNION: Final = (PACKS, REFS, TABLES)  # what a copier has to carry; the rest belongs to one place
 
+# Names of what was added to version 1 since, and is understood here: what else a store's `format` names is not.
+FEATURES: Final[dict[str, frozenset[str]]] = {"read": frozenset(), "write": frozenset(), "gc": frozenset()}
 FORMAT: Final[dict[str, object]] = {
     "version": 1,
     "hash": "blake3",
@@ -47,13 +49,19 @@ GROUP_RAW_MAX: Final = (
 PACK_TARGET: Final = (
     64 * MIB
 )  # one plain put to any object service, and large enough that a listing stays short
-RECORD_MAX: Final = 16 * MIB  # a tree, list page or commit; larger ones are refused before they are parsed
+RECORD_MAX: Final = 16 * MIB  # any record; larger ones are refused before they are looked at
+# A tree, commit or table head. orjson takes 12 times a text's bytes before it begins, so that this is 42 MiB; and
+# 10,000 entries with the longest names that a file system can hold need 3.4 MiB.
+JSON_MAX: Final = 3584 * KIB
+VALUES_MAX: Final = 1 << 16  # commas, colons, opening brackets in one: up to 100 bytes of memory for each
 RAW_MAX: Final = 1 << 50  # bytes an object may claim to hold
-FOOTER_MAX: Final = 256 * MIB
+FOOTER_MAX: Final = 10 * MIB  # 218,000 objects; to hold one as Python objects takes five times its bytes
+FOOTER_FULL: Final = 6 * MIB  # at which a writer ends the pack: what a frame adds has room up to the limit
 TABLE_MAX: Final = 1024 * MIB
-HEADS_MAX: Final = 256 * MIB  # bytes of heads in one table: 400,000 of 600; they are held in memory
+HEADS_MAX: Final = 24 * MIB  # bytes of heads in one table: 40,000 of 600; decoding them takes twice that
 TREE_PAGE_MAX: Final = 10_000  # entries in one tree record before it is paged
 LIST_PAGE_MAX: Final = 16_384  # entries in one chunk-list record before it is paged
+LIST_PAGES_MAX: Final = 1 << 17  # pages of one chunk list: enough for RAW_MAX where each page is full
 PAGE_MIN: Final = (
     256  # entries before a page may end: else chosen names, or one chunk repeated, make pages of one
 )
@@ -61,8 +69,17 @@ PAGE_MASK: Final = (
     4095  # pages end where a hash is 0 under this mask: 4096 entries on average, whatever came before
 )
 DEPTH_MAX: Final = 64  # of nested trees
+# Names in one checkout, each as often as it is written: a few trees that name each other often describe any number.
+CHECKOUT_MAX: Final = 1 << 24
+# Writers that are compared to sort out the heads of one key, beyond a linear look at them: half a second, in which 500
+# that all live are told apart. A comparison costs as much as so many writers of a long one.
+COVERS_MAX: Final = 1 << 22
+COVERS_LOOK: Final = 16
 SAVES: Final = 0.95  # of its size: what compresses to less is stored so; reading raw is six times as fast
 RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
+# Bytes of content that a chunk list may claim whatever is stored; beyond, RATIO_MAX times the packs of the store. To
+# prove a list costs reading all that it claims, and a chunk and some pages can claim a pebibyte.
+SPARSE_MAX: Final = 1 << 40
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
 REGIONS_MAX: Final = 100_000  # tensors looked for in one file: more than any model has, and 20 MiB of memory
 CONTAINER_HEADER_MAX: Final = 16 * MIB  # bytes read of what a container says of itself

@@ -17,7 +17,7 @@ from typing import Final
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from objstore import layout
-from objstore.errors import Corrupt, Unsupported
+from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, FrameHeader
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 
@@ -106,6 +106,8 @@ def footer_counts(data: bytes) -> tuple[int, int]:
     """How many frames and objects a footer's bytes claim, which fits their length. Raises Corrupt or Unsupported."""
     if len(data) < _FOOTER.size:
         raise Corrupt("a pack footer is cut short")
+    if len(data) > layout.FOOTER_MAX:
+        raise Corrupt(f"a pack footer of {len(data)} bytes is over the limit of {layout.FOOTER_MAX}")
     magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
     if magic != _FOOTER_MAGIC or zero != _ZERO:
         raise Corrupt("no pack footer here")
@@ -145,8 +147,10 @@ def _check(frames: tuple[FrameEntry, ...], objects: tuple[ObjectEntry, ...]) -> 
     for f, count, size in zip(frames, counts, filled, strict=True):
         if count != f.objects or size != f.header.raw_size:
             raise Corrupt("a frame's objects do not fill it")
-    if any((a.id, a.frame, a.offset) > (b.id, b.frame, b.offset) for a, b in pairwise(objects)):
-        raise Corrupt("a pack footer's objects are not in order")
+    for a, b in pairwise(objects):
+        # Nearly all differ in their ids: only then are no tuples made.
+        if a.id >= b.id and (a.id, a.frame, a.offset) > (b.id, b.frame, b.offset):
+            raise Corrupt("a pack footer's objects are not in order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,9 @@ class PackWriter:
         self.write(seal_frame(header, stored, members))
 
     def write(self, frame: SealedFrame) -> None:
-        """Append a frame."""
+        """Append a frame. Raises StoreError where it would need a longer footer than readers accept; see `full`."""
+        if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
+            raise StoreError(f"a pack of {len(self._objects)} objects can take no more: begin another")
         number, offset = len(self._frames), 0
         for object_id, size in frame.members:
             self._objects.append((object_id, number, offset, size))
@@ -196,6 +202,20 @@ class PackWriter:
         self._file.write(frame.stored)
         self._frames.append(FrameEntry(frame.header, len(frame.members), frame.xxh3, frame.pin, self.size))
         self.size += HEADER_SIZE + len(frame.stored)
+
+    @property
+    def full(self) -> bool:
+        """Whether the pack is to be finished: it is as long as packs should be, or its footer is."""
+        return self.size >= layout.PACK_TARGET or self.footer_full
+
+    @property
+    def footer_full(self) -> bool:
+        """Whether it holds about as many objects as one footer can list."""
+        return self._footer_size >= layout.FOOTER_FULL
+
+    @property
+    def _footer_size(self) -> int:
+        return _FOOTER.size + len(self._frames) * _FRAME.size + len(self._objects) * _OBJECT.size
 
     @property
     def empty(self) -> bool:

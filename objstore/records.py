@@ -6,34 +6,53 @@ are refused, so that one record has one id. Fields that this version does not kn
 
 from __future__ import annotations
 
+import re
 import struct
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
+from operator import lt
 from typing import Any, Final
 
 import orjson
 
 from objstore import layout
-from objstore.errors import Corrupt, InvalidName, Unsupported
+from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
 from objstore.ids import Kind, ObjectId, hash_object
+
+_NOT_PORTABLE: Final = re.compile(r'[\\:*?"<>|\x00-\x1f]')
+# A name of which no rule of `check_checkout_name` needs to be asked: printable ASCII that no system objects to.
+_PLAIN: Final = re.compile(
+    r"(?!(?i:con|prn|aux|nul|com|lpt))[ !#-)+-.0-9;=@-\[\]-{}~]{0,254}[!#-)+,\-0-9;=@-\[\]-{}~]"
+)
+_DEVICES: Final = frozenset(name[:3] for name in layout.RESERVED)
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """The canonical JSON of a record. Raises Corrupt for what JSON cannot hold (NaN must be spelled out before)."""
+    """The canonical JSON of a record.
+
+    Raises Corrupt for what JSON cannot hold (NaN must be spelled out before), StoreError for what no reader accepts.
+    """
     try:
-        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+        data = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         raise Corrupt(f"a record cannot be written as JSON: {error}") from error
+    if excess := _excess(data):
+        raise StoreError(f"a record {excess}: make it smaller")
+    return data
 
 
 def parse_canonical(data: bytes, what: str) -> dict[str, Any]:
-    """The record in canonical bytes; `what` names it in errors. Raises Corrupt for anything but canonical JSON."""
-    if len(data) > layout.RECORD_MAX:
-        raise Corrupt(f"{what} has {len(data)} bytes, more than the {layout.RECORD_MAX} a record may have")
+    """The record in canonical bytes; `what` names it in errors. Raises Corrupt for anything but canonical JSON.
+
+    Takes less than 64 MiB, whatever the bytes are.
+    """
+    if excess := _excess(data):
+        raise Corrupt(f"{what} {excess}")
     try:
         record = orjson.loads(data)
         again = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
@@ -42,6 +61,38 @@ def parse_canonical(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(record, dict) or again != data:
         raise Corrupt(f"{what} is not a canonical record")
     return record
+
+
+def _excess(data: bytes) -> str:
+    """What a record has too much of, to go behind its name; nothing where it keeps the limits."""
+    if len(data) > layout.JSON_MAX:
+        return f"has {len(data)} bytes, more than the {layout.JSON_MAX} that one may have"
+    if count_values(data, layout.VALUES_MAX) > layout.VALUES_MAX:
+        return f"has more than the {layout.VALUES_MAX} values that one may have"
+    return ""
+
+
+def count_values(data: bytes, limit: int) -> int:
+    """How many commas, colons and opening brackets a JSON text has outside of strings, or some number over `limit`.
+
+    So many objects, less one, a parser makes of it at most. Made of whole-text searches where there are few, since the
+    parser itself takes no longer.
+    """
+    if (found := _count(data, 0, len(data))) <= limit:
+        return found
+    found = at = 0
+    # Many may stand in strings. Two quotes more end the last string even of a text that was cut within one: a pattern
+    # that fails would be tried again from every quote on.
+    for number, string in enumerate(_STRING.finditer(data + b'""')):
+        found += _count(data, at, string.start())
+        at = string.end()
+        if found > limit or number > 2 * limit:
+            return limit + 1
+    return found + _count(data, at, len(data))
+
+
+def _count(data: bytes, start: int, end: int) -> int:
+    return sum(data.count(mark, start, end) for mark in (b",", b":", b"[", b"{"))
 
 
 class Mode(str, Enum):
@@ -57,6 +108,10 @@ class Mode(str, Enum):
     def kind(self) -> Kind:
         """The kind of object that an entry of this mode names."""
         return Kind.TREE if self in (Mode.TREE, Mode.PAGE) else Kind.BLOB
+
+
+_MODES: Final = {mode.value: mode for mode in Mode}
+_NO_NAMES: Final = frozenset(("", ".", ".."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +140,19 @@ class Tree:
         """Parse and check one record: order, names, sizes. Raises Corrupt."""
         record = parse_canonical(data, "a tree")
         try:
-            version = check_count(record["v"])
-            entries = tuple(_entry(row) for row in _list(record["entries"]))
+            version, rows = check_count(record["v"]), _list(record["entries"])
+            if version != 1 or len(rows) > layout.TREE_PAGE_MAX:
+                raise Corrupt(f"a tree of version {version} with {len(rows)} entries cannot be read")
+            entries = tuple(map(_entry, rows))
         except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, Corrupt):
+                raise
             raise Corrupt(f"a tree has a damaged entry: {error}") from error
-        if version != 1 or len(entries) > layout.TREE_PAGE_MAX:
-            raise Corrupt(f"a tree of version {version} with {len(entries)} entries cannot be read")
         names = [e.name.encode() for e in entries]
-        if any(a >= b for a, b in pairwise(names)):
+        if not all(map(lt, names, islice(names, 1, None))):
             raise Corrupt("a tree's entries are not in order, or a name stands twice")
-        if len({e.mode is Mode.PAGE for e in entries}) > 1:
+        modes = {e.mode for e in entries}
+        if Mode.PAGE in modes and len(modes) > 1:
             raise Corrupt("a tree has both pages and other entries")
         return cls(entries)
 
@@ -105,37 +163,51 @@ class Tree:
 
 
 def _entry(row: Any) -> TreeEntry:
+    # Four checks a line and no call that one is spared: a folder of a million entries is read in seconds.
     name, mode, hex_id, size = _list(row)
-    return TreeEntry(check_name(_text(name)), Mode(mode), ObjectId.parse(hex_id), check_count(size))
+    if not isinstance(name, str) or name in _NO_NAMES or "/" in name or "\0" in name:
+        check_name(_text(name))
+    if not (type(size) is int and 0 <= size <= layout.COUNT_MAX):
+        check_count(size)
+    return TreeEntry(name, _MODES[mode], ObjectId.parse(hex_id), size)
 
 
 def check_name(name: str) -> str:
     """Return `name` if a tree may hold it. Raises InvalidName for empty, `.`, `..`, `/`, NUL, or what is not UTF-8."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise InvalidName(f"{name!r} cannot be a name in a tree")
+    if name in _NO_NAMES or "/" in name or "\0" in name:
+        raise InvalidName(f"{name!r:.80} cannot be a name in a tree")
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise InvalidName(f"{name!r} is not valid UTF-8: rename the file") from error
+        raise InvalidName(f"{name!r:.300} is not valid UTF-8: rename the file") from error
     return name
 
 
 def check_checkout_name(name: str) -> str:
     """Return `name` if every supported file system can hold it. Raises InvalidName with the rule that it breaks."""
     check_name(name)
-    if any(c in '\\:*?"<>|' or ord(c) < 32 for c in name):
+    if _NOT_PORTABLE.search(name):
         raise InvalidName(f"{name!r} has a character that some file systems refuse")
     if name[-1] in ". ":
         raise InvalidName(f"{name!r} ends with a dot or a space")
-    if name.split(".")[0].rstrip().lower() in layout.RESERVED:
+    if name[:3].lower() in _DEVICES and name.split(".")[0].rstrip().lower() in layout.RESERVED:
         raise InvalidName(f"{name!r} is a reserved device name")
-    if len(name.encode()) > 255:
+    if len(name) > 63 and len(name.encode()) > 255:  # a character has at most four bytes
         raise InvalidName(f"{name[:40]!r}… is longer than 255 bytes")
     return name
 
 
+def checkout_key(name: str) -> str:
+    """The collision key of a name that every supported file system can hold. Raises InvalidName, as its check does."""
+    if _PLAIN.fullmatch(name):  # nearly all are, and a folder may have a million
+        return name.lower()
+    return collision_key(check_checkout_name(name))
+
+
 def collision_key(name: str) -> str:
     """What two names share when a case-folding or normalising file system cannot tell them apart."""
+    if name.isascii():
+        return name.lower()
     # Twice, because folding can undo the normal form: Unicode's "canonical caseless match".
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
@@ -171,7 +243,11 @@ class ChunkList:
     items: tuple[tuple[ObjectId, int], ...]
 
     def encode(self) -> bytes:
-        """Magic, version, level, count, then 40 bytes an item."""
+        """Magic, version, level, count, then 40 bytes an item. Raises StoreError for more pages than one may have."""
+        if self.level and len(self.items) > layout.LIST_PAGES_MAX:
+            raise StoreError(
+                f"a file of {self.size} bytes needs {len(self.items)} pages of chunks: store it in parts"
+            )
         head = _LIST_HEAD.pack(_LIST_MAGIC, 1, self.level, 0, len(self.items))
         return head + b"".join(_LIST_ENTRY.pack(i, n) for i, n in self.items)
 
@@ -197,8 +273,8 @@ def _list_lengths(data: bytes) -> tuple[int, list[int]]:
         raise Corrupt("not a chunk list of version 1")
     if len(data) != _LIST_HEAD.size + count * _LIST_ENTRY.size or count == 0:
         raise Corrupt("a chunk list's length is not what its count says")
-    if level == 0 and count > layout.LIST_PAGE_MAX:
-        raise Corrupt(f"a page of a chunk list has {count} entries")
+    if count > (layout.LIST_PAGES_MAX if level else layout.LIST_PAGE_MAX):
+        raise Corrupt(f"a chunk list of level {level} has {count} entries")
     lengths = [n for (n,) in _LIST_LENGTH.iter_unpack(memoryview(data)[_LIST_HEAD.size :])]
     if min(lengths) == 0 or max(lengths) > (layout.CHUNK_MAX if level == 0 else layout.RAW_MAX):
         raise Corrupt("a chunk list has an impossible length")
@@ -309,26 +385,26 @@ class Commit:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+        raise TypeError(f"{value!r:.80} is not text")
     return value
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+        raise TypeError(f"{value!r:.80} is not a list")
     return value
 
 
 def check_count(value: Any) -> int:
     """Return `value` if a record may hold it as a number: 0 to 2**53 - 1. Raises TypeError."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= layout.COUNT_MAX:
-        raise TypeError(f"{value!r} is not a count")
+        raise TypeError(f"{value!r:.80} is not a count")
     return value
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is not true or false")
+        raise TypeError(f"{value!r:.80} is not true or false")
     return value
 
 
@@ -337,8 +413,21 @@ def format_bytes() -> bytes:
     return orjson.dumps(layout.FORMAT, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What this version may do with a store that it can read: write into it, and delete from it."""
+
+    write: bool
+    delete: bool
+
+
 def check_format(data: bytes, where: object) -> bool:
-    """Whether this version may write the store at `where` whose `format` holds `data`.
+    """Whether this version may write the store at `where`; else as `read_format`."""
+    return read_format(data, where).write
+
+
+def read_format(data: bytes, where: object) -> Allowed:
+    """What this version may do with the store at `where` whose `format` holds `data`.
 
     Raises Unsupported when it may not even read it, Corrupt.
     """
@@ -350,21 +439,20 @@ def check_format(data: bytes, where: object) -> bool:
         version, algorithm = found["version"], found["hash"]
         if (version, algorithm) != (layout.FORMAT["version"], layout.FORMAT["hash"]):
             # Before anything else is looked at: a later version may have no such fields.
-            raise Unsupported(f"{where} has format {version}/{algorithm}: update this program")
-        features = found["features"]
-        read, write, _ = (_list(features[part]) for part in ("read", "write", "gc"))
+            raise Unsupported(f"{where} has format {version!r:.20}/{algorithm!r:.20}: update this program")
+        read, write, delete = (_unknown(found["features"], part) for part in ("read", "write", "gc"))
         chunker = _text(found["chunker"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise damaged from error
     if read:
-        raise Unsupported(f"{where} needs {', '.join(map(str, read))}: update this program")
-    # Who cuts differently does no harm, but would store every large file a second time.
-    return not write and chunker == layout.FORMAT["chunker"]
+        raise Unsupported(f"{where} needs {', '.join(read):.200}: update this program")
+    # Who cuts differently does no harm, but would store every large file a second time. What may not be written may
+    # not be deleted from either: who does not know what is in there cannot tell what is needed.
+    writable = not write and chunker == layout.FORMAT["chunker"]
+    return Allowed(write=writable, delete=writable and not delete)
 
 
-def may_remove(data: bytes) -> bool:
-    """Whether this version may remove files from a store whose `format` holds `data`."""
-    try:
-        return not orjson.loads(data)["features"]["gc"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return False
+def _unknown(features: Any, part: str) -> list[str]:
+    """The features of one kind that this version does not know, as they may be shown. Raises KeyError, TypeError."""
+    names = (name if isinstance(name, str) else repr(name) for name in _list(features[part]))
+    return [ascii(name)[1:-1] for name in names if name not in layout.FEATURES[part]]

@@ -15,7 +15,7 @@ from objstore.heads import Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
 from objstore.publish import Transaction, fsync_folder, publish_bytes
-from objstore.records import check_format, format_bytes, may_remove
+from objstore.records import format_bytes, read_format
 
 if TYPE_CHECKING:
     from objstore.bundle import Bundle, Made, Received
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 class Store:
     """A folder of packs and heads. It can be moved, copied, mounted read-only or united with another at any time."""
 
-    def __init__(self, root: Path, *, read_only: bool) -> None:
+    def __init__(self, root: Path, *, read_only: bool, may_delete: bool = True) -> None:
         self.root = root
         self.read_only = read_only
+        self.may_delete = may_delete and not read_only  # by its `format`; what deletes has to ask
         self.objects = Objects(root, keep=not read_only)
         self.heads = Heads(root)
 
@@ -49,8 +50,9 @@ class Store:
                 f"it has no file named {layout.FORMAT_FILE}" if root.is_dir() else "there is no such folder"
             )
             raise NotFound(f"{root} is not a store: {what}") from error
-        writable = check_format(data, root)
-        return cls(root, read_only=not writable or not os.access(root, os.W_OK))
+        allowed = read_format(data, root)
+        read_only = not allowed.write or not os.access(root, os.W_OK)
+        return cls(root, read_only=read_only, may_delete=allowed.delete)
 
     @classmethod
     def create(cls, root: Path, template: Path | None = None) -> Store:
@@ -188,7 +190,7 @@ class Store:
         """
         from objstore.repack import Tidied, tidy
 
-        if self.read_only or not may_remove((self.root / layout.FORMAT_FILE).read_bytes()):
+        if not self.may_delete:
             return Tidied()
         return tidy(self.root, self.objects, self.heads, limit=limit)
 

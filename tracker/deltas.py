@@ -32,6 +32,9 @@ _CONSOLE_CHUNK = 1 << 20  # bytes of console text in one object
 _SHORT_RUN = 2048  # points of a run up to which numpy is not worth its import
 
 _POINTS_CHUNK = 1 << 16  # points in one object of several series; a longer series has one of its own
+_POINTS_MAX = 1 << 20  # points in one object: 24 MiB to whoever reads it
+_SERIES_CHUNK = 2048  # series in one object, and
+_NAMES_CHUNK = 1 << 19  # characters of their names: its header stays below what readers accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,6 @@ def fold(source: Journal, after: int) -> Fold:
         folded.add_all(journal.read(source.folder, after))
     except CorruptRecord as error:
         folded.broken = f"event {folded.last + 1}: {error}"
-    if (
-        folded.first > after + 1
-    ):  # what lies behind a gap must not be covered: it would stand for what is missing
-        first, folded = folded.first, Fold(source.writer)
-        folded.broken = f"events {after + 1} to {first - 1} are missing"
     if after and any(number not in folded.series for number in _numbers(folded)):
         folded.series = {**_declared(source, after), **folded.series}
     return folded
@@ -189,15 +187,26 @@ def _scalars(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
     if not folded.scalars:
         return
     group: list[scalars.Series] = []
-    points = 0
-    for series in _series(folded):
-        if group and points + len(series.steps) > _POINTS_CHUNK:
+    points = names = 0
+    for series in _pieces(folded):
+        name = len(series.title) + len(series.series)
+        crowded = len(group) >= _SERIES_CHUNK or names + name > _NAMES_CHUNK
+        if group and (crowded or points + len(series.steps) > _POINTS_CHUNK):
             yield _scalar_chunk(group, put)
-            group, points = [], 0
+            group, points, names = [], 0, 0
         group.append(series)
-        points += len(series.steps)
+        points, names = points + len(series.steps), names + name
     if group:
         yield _scalar_chunk(group, put)
+
+
+def _pieces(folded: Fold) -> Iterator[scalars.Series]:
+    """A fold's series, those that are too long for one object in several parts."""
+    for series in _series(folded):
+        for start in range(0, len(series.steps), _POINTS_MAX):
+            part = slice(start, start + _POINTS_MAX)
+            columns = (series.steps[part], series.times[part], series.values[part])
+            yield type(series)(series.title, series.series, *columns)
 
 
 def _series(folded: Fold) -> list[scalars.Series]:

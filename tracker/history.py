@@ -67,8 +67,12 @@ def history(
 
 
 def unsealed(before: State, after: State) -> Step | None:
-    """What journals hold beyond the heads, as a step without a commit; None when that is nothing."""
-    step = _compared(Step("", after.stamp, 0, 0, (), ()), before, after)
+    """What journals hold beyond the heads, as a step without a commit; None when that is nothing.
+
+    Raises CorruptRecord for a record that no version of this program writes.
+    """
+    with reading("this task"):
+        step = _compared(Step("", after.stamp, 0, 0, (), ()), before, after)
     if step.added or step.changed or step.removed or step.points or step.lines or step.plots:
         return step
     return None

@@ -75,11 +75,21 @@ def console(state: State, read: Read, last: int | None = None) -> list[str]:
         for chunk in reversed(segment.console):
             if last is not None and found >= last:
                 break
-            rows = [orjson.loads(row) for row in read(Ref.parse(chunk["$ref"])).splitlines()]
+            with reading("this task"):
+                ref = Ref.parse(chunk["$ref"])
+            rows = _console_lines(read(ref))
             found += len(rows)
-            lines[:0] = [(time, text) for time, _, text in rows]
+            lines[:0] = rows
     ordered = [text for _, text in sorted(lines, key=lambda line: line[0])]
     return ordered if last is None else ordered[max(0, len(ordered) - last) :]
+
+
+def _console_lines(data: bytes) -> list[tuple[int, str]]:
+    try:
+        rows = [orjson.loads(row) for row in data.split(b"\n") if row]
+        return [(whole(time), str(text)) for time, _, text in rows]
+    except (TypeError, ValueError) as error:
+        raise CorruptRecord(f"lines of a console cannot be read: {error}") from error
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tracker.errors import CorruptRecord
 from tracker.records import Entry, Segment, State
 
 Points = dict[tuple[str, str], list[bytes]]
+_SCALAR = events.SCALAR_FORMAT.size  # bytes
 
 
 class JournalRecord(Protocol):
@@ -62,8 +63,8 @@ class Fold:
         """Fold more of the writer's records, which must follow those before; returns itself."""
         scalars = self.scalars.append
         for record in records:
-            if record.kind == events.SCALAR:
-                scalars(record.payload)
+            if record.kind == events.SCALAR and len(record.payload) == _SCALAR:
+                scalars(record.payload)  # the quick way of `_add`: as they are, since there are many
             else:
                 self._add(record)
             self.last = record.number

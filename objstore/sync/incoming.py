@@ -18,7 +18,7 @@ from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Hasher, Kind, ObjectId
-from objstore.objects import Objects
+from objstore.objects import Objects, check_claim
 from objstore.pack import FrameEntry
 from objstore.records import ChunkList, Commit
 from objstore.remotes import Source
@@ -199,7 +199,12 @@ def _wanted(shown: Shown, heads: Heads, keys: Collection[str] | None) -> Iterato
         mine = here.get(key, [])
         known = {head.id for head in mine}
         if (keys is None or key in keys) and not shown.ids(key) <= known:
-            yield from (head for head in living([*mine, *shown.of(key)]) if head.id not in known)
+            try:
+                found = living([*mine, *shown.of(key)])
+            except Corrupt as error:
+                shown.damaged[f"{layout.REFS}, heads of {key}"] = str(error)
+            else:
+                yield from (head for head in found if head.id not in known)
 
 
 def _refuse(shown: Shown, wrong: dict[str, str], wanted: int, ready: int) -> None:
@@ -446,6 +451,7 @@ class _Fetch:
         return wrong
 
     def _check_whole(self, object_id: ObjectId, top: ChunkList) -> None:
+        check_claim(top.size, lambda: self._objects.stored_bytes() + self._stage.objects.stored_bytes())
         whole = Hasher(threads=2)
         for chunk_id, size in self._chunks(top):
             data = self._read(chunk_id, Kind.BLOB, layout.CHUNK_MAX)

@@ -11,13 +11,13 @@ from typing import Final
 
 from objstore import layout
 from objstore.frame import HEADER_SIZE, FrameHeader
-from objstore.heads import Head, Table, living
+from objstore.heads import Head, Table
 from objstore.ids import ObjectId, hash_bytes
 from objstore.pack import PackWriter
 from objstore.publish import temporary
 from objstore.records import format_bytes
 from objstore.remotes import Target
-from objstore.sync.shown import Shown, batches, is_sound
+from objstore.sync.shown import Shown, alive, batches, is_sound
 
 _ABSORB: Final = 4  # a table takes over those up to this many times its size, so that few stay alive
 _PENDING: Final = "pending"  # a note in the cache, from a push's first pack until its table
@@ -45,7 +45,9 @@ class Outbox:
         self, header: FrameHeader, stored: bytes | memoryview, inside: list[tuple[ObjectId, int]]
     ) -> None:
         """Take a frame."""
-        if self._writer is not None and self._writer.size + HEADER_SIZE + len(stored) > layout.PACK_TARGET:
+        if self._writer is not None and (
+            self._writer.size + HEADER_SIZE + len(stored) > layout.PACK_TARGET or self._writer.footer_full
+        ):
             self.finish()
         if self._writer is None:
             self._writer = PackWriter(self._folder / "pack")
@@ -116,7 +118,7 @@ def _merge(shown: Shown, fresh: Table) -> Table:
     for table in tables:
         for head in table.heads:
             heads.setdefault(head.key, {})[head.id] = head
-    kept = [head for several in heads.values() for head in living(filter(is_sound, several.values()))]
+    kept = [head for several in heads.values() for head in alive(several) if is_sound(head)]
     return Table(tuple(kept), packs, tuple({*absorbed, *shown.covered}), dropped)
 
 

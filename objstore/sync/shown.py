@@ -171,8 +171,12 @@ class Shown:
         return head
 
     def outlives(self, head: Head) -> bool:
-        """Whether another head of the same key that is shown covers `head`."""
-        return head.id not in {h.id for h in living([head, *self.of(head.key)])}
+        """Whether another head of the same key that is shown covers `head`, as far as that can be told."""
+        try:
+            return head.id not in {h.id for h in living([head, *self.of(head.key)])}
+        except Corrupt as error:
+            self.damaged[f"{layout.REFS}, heads of {head.key}"] = str(error)
+            return False
 
     # --- what was seen before --------------------------------------------------------------------------------------
 
@@ -348,6 +352,12 @@ def is_sound(head: Head) -> bool:
 
 
 def alive(heads: dict[ObjectId, Head]) -> list[Head]:
-    """The living of one key's heads; a single one is not even parsed."""
+    """The living of one key's heads, all of them where there are too many to tell; a single one is not even parsed."""
     found = list(heads.values())
-    return found if len(found) == 1 else living(filter(is_sound, found))
+    if len(found) == 1:
+        return found
+    found = list(filter(is_sound, found))
+    try:
+        return living(found)
+    except Corrupt:
+        return found

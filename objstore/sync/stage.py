@@ -35,7 +35,9 @@ class Stage:
         limit: int = layout.PACK_TARGET,
     ) -> None:
         """Take a frame that has been checked; what it holds can be read after `finish`."""
-        if self._writer is not None and self._writer.size + HEADER_SIZE + len(stored) > limit:
+        if self._writer is not None and (
+            self._writer.size + HEADER_SIZE + len(stored) > limit or self._writer.footer_full
+        ):
             self.finish()
         if self._writer is None:
             self._folder.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import struct
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -179,10 +180,17 @@ IDS = {
 }
 
 
+def numbers() -> bytes:
+    """Floats that are stored in planes."""
+    return struct.pack("<20000f", *(n * 0.37 for n in range(20_000)))
+
+
 def compressed() -> dict[str, bytes]:
     """What zstd has a part in."""
     header, stored = encode(Kind.BLOB, TEXT)
+    planes = encode(Kind.BLOB, numbers(), item=4, offset=3)
     return {
+        "blob-planes.frame": planes[0].pack() + bytes(planes[1]),
         "blob-zstd.frame": header.pack() + bytes(stored),
         "zstd.pack": zstd_pack(),
         "heads.table": table().encode(),
@@ -214,8 +222,9 @@ def test_records_are_read_as_what_they_were() -> None:
 
 
 def test_frames_are_read_as_what_they_were() -> None:
-    """Raw, zstd and list: header, size and content."""
+    """Raw, zstd, planes and list: header, size and content."""
     for name, encoding, size, content in (
+        ("blob-planes.frame", Encoding.PLANES, len(numbers()), numbers()),
         ("blob-raw.frame", Encoding.RAW, len(SHORT), SHORT),
         ("blob-zstd.frame", Encoding.ZSTD, len(TEXT), TEXT),
         ("list-raw.frame", Encoding.LIST, CHUNKS.size, CHUNKS.encode()),
@@ -339,6 +348,23 @@ def contents(store: Store) -> dict[str, Any]:
         "head files": sorted(loose),
         "objects": sorted([kind.name.lower(), str(object_id), size] for kind, object_id, size in objects),
     }
+
+
+def test_every_version_of_the_format_has_a_golden_store() -> None:
+    """From the first on: a version that nobody kept a store of is one that nobody knows to be readable."""
+    present = {path.name for path in GOLDEN.glob("store-v*") if path.is_dir()}
+    version = layout.FORMAT["version"]
+    assert isinstance(version, int)
+    assert present == {f"store-v{number}" for number in range(1, version + 1)}
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("store-v*[0-9]")), ids=lambda path: path.name)
+def test_a_golden_store_of_any_version_is_read(tmp_path: Path, path: Path) -> None:
+    """Opened as it is, all of it sound, with the heads and objects that were noted when it was made."""
+    shutil.copytree(path, tmp_path / "golden")
+    store = Store.open(tmp_path / "golden")
+    assert store.fsck().problems == ()
+    assert contents(store) == json.loads(path.with_name(f"{path.name}.expected.json").read_text())
 
 
 @pytest.fixture

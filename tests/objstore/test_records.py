@@ -28,6 +28,7 @@ from objstore.records import (
     check_checkout_name,
     check_format,
     check_name,
+    checkout_key,
     collision_key,
     format_bytes,
     pages,
@@ -546,3 +547,15 @@ def test_an_arbitrary_format_raises_only_declared_errors(data: bytes) -> None:
     """No other error gets out."""
     with pytest.raises(StoreError):
         check_format(data, "it")
+
+
+@given(st.text(max_size=12) | st.text(st.sampled_from('con.aAlpt1 \\/:*?"<>|~}{!,-é\x7f'), max_size=8))
+def test_the_quick_look_at_a_name_says_what_the_rules_say(name: str) -> None:
+    """A name that passes at a glance passes each rule, and has the key that all others are compared by."""
+    try:
+        wanted = collision_key(check_checkout_name(name))
+    except InvalidName:
+        with pytest.raises(InvalidName):
+            checkout_key(name)
+    else:
+        assert checkout_key(name) == wanted

@@ -168,11 +168,8 @@ def _source(root: Path, name: str, known: Mapping[str, str]) -> Origin:
 def _bundle(path: Path) -> Origin | None:
     """The store in a bundle, or None for any other file. Raises Corrupt, Unsupported, NotFound, RemoteError."""
     from objstore.bundle import Bundle
-    from objstore.bundle.form import LEAD_MAGIC
 
-    with path.open("rb") as file:
-        is_bundle = file.read(len(LEAD_MAGIC)) == LEAD_MAGIC
-    return Bundle.open([path]) if is_bundle else None
+    return Bundle.open([path]) if Bundle.begins(path) else None
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

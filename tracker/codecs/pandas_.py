@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The second is ClearML's for registered frames, which are watched and stored again when they change.
 types: Final = ("pandas", "data-audit-table")
 
+_CELLS_FREE: Final = 1 << 26  # cells that a parquet file of any size may have: 512 MiB of numbers
+_CELLS_RATIO: Final = 4096  # cells for each byte of a larger one; columns that never change have as many
+
 _EXTENSIONS: Final = (".csv.gz", ".parquet", ".feather", ".pickle")
 
 
@@ -113,13 +116,16 @@ def _from_arrow(stored: Stored) -> pd.DataFrame:
         raise ModuleNotFoundError(
             f"pyarrow {pyarrow.__version__} runs code that a file brings along (CVE-2023-47248): install a later one"
         )
-    with stored.open() as file:
+    # Arrow's own file: its threads, which read ahead, sometimes crash where they have to call Python's.
+    content = pyarrow.BufferReader(stored.source) if isinstance(stored.source, bytes) else None
+    with content or pyarrow.OSFile(str(stored.source)) as file:
         if stored.has_extension(".feather"):
             table = feather.read_table(file, memory_map=False)
         else:
             source = parquet.ParquetFile(file)
             cells = source.metadata.num_rows * max(1, source.metadata.num_columns)
-            if cells > INFLATED_MAX:  # a cell is a byte or more; run lengths make a small file of many
+            # A cell is a byte or more, and run lengths make a small file of many.
+            if cells > min(INFLATED_MAX, max(_CELLS_FREE, file.size() * _CELLS_RATIO)):
                 raise CorruptRecord(f"the frame has {cells} cells: take the file with get_local_copy()")
             table = source.read()
     table.validate(full=True)

@@ -6,20 +6,38 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from tracker import index
-from tracker.errors import BadValue
-from tracker.index import last_iteration, last_metrics, single_values
+from tracker.errors import BadValue, CorruptRecord
+from tracker.index import reading
 from tracker.records import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tracker.reader import Thing
+    from tracker.records import State
     from tracker.scalars import Series
     from tracker.workspace import Workspace
 
-__all__ = ["console", "last_iteration", "last_metrics", "scalars", "series", "single_values"]
-
 _AXES: Final = ("iter", "timestamp", "iso_time")
+_WHOSE: Final = "this task"  # in the errors of a record that a foreign program made; the caller knows which
+
+
+def last_iteration(state: State) -> int:
+    """See `index`. Raises CorruptRecord, as all here do."""
+    with reading(_WHOSE):
+        return index.last_iteration(state)
+
+
+def last_metrics(state: State) -> dict[str, dict[str, dict[str, float]]]:
+    """See `index`."""
+    with reading(_WHOSE):
+        return index.last_metrics(state)
+
+
+def single_values(state: State) -> dict[str, float]:
+    """See `index`."""
+    with reading(_WHOSE):
+        return index.single_values(state)
 
 
 def series(workspace: Workspace, thing: Thing) -> Iterator[Series]:
@@ -28,7 +46,9 @@ def series(workspace: Workspace, thing: Thing) -> Iterator[Series]:
 
     for segment in thing.state.reports:
         for chunk in segment.scalars:
-            yield from columns.decode(workspace.read(thing, Ref.parse(chunk["$ref"])))
+            with reading(_WHOSE):
+                ref = Ref.parse(chunk["$ref"])
+            yield from columns.decode(workspace.read(thing, ref))
 
 
 def scalars(
@@ -67,7 +87,10 @@ def _axis(steps: list[int], times: list[int], x_axis: str) -> list[Any]:
         return steps
     if x_axis == "timestamp":
         return [time // 1000 for time in times]
-    return [datetime.fromtimestamp(time / 1e6, timezone.utc).isoformat() for time in times]
+    try:
+        return [datetime.fromtimestamp(time / 1e6, timezone.utc).isoformat() for time in times]
+    except (ValueError, OverflowError, OSError) as error:
+        raise CorruptRecord(f"a point was reported at a time that no calendar has: {error}") from error
 
 
 def console(workspace: Workspace, thing: Thing, last: int | None = None) -> list[str]:
