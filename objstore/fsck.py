@@ -28,6 +28,8 @@ _NAMED: Final = 8  # faults of one pack that are named one by one: a torn disk m
 _LOOKS: Final = 3  # walks, while what was missing turns out to have come meanwhile
 _STEP: Final = 1000  # objects between two calls of progress
 
+_MISSING: Final = "is missing, though a head or a journal refers to it"
+
 HEAL: Final = (
     "run `fsck --heal`: it takes sound copies from other packs, the trash, remotes or your own files"
 )
@@ -89,9 +91,18 @@ class Report:
         return not self.problems
 
 
-def check(root: Path, level: Level = Level.CONTENT, *, progress: Progress | None = None) -> Report:
-    """Check the store at `root`. Packs that come and go meanwhile are no problem."""
-    inspection = Inspection(root, level, progress=progress)
+def check(
+    root: Path,
+    level: Level = Level.CONTENT,
+    *,
+    roots: Iterable[Node] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """Check the store at `root`. Packs that come and go meanwhile are no problem.
+
+    roots: objects that are needed besides those that heads reach, with all that they reach: journals refer to them.
+    """
+    inspection = Inspection(root, level, roots=roots, progress=progress)
     try:
         return inspection.run()
     finally:
@@ -103,14 +114,13 @@ class Damage:
     """What is to be repaired; paths are relative to the store.
 
     packs: files that are no sound pack, and why; heads: head files and tables that are not what their names say; lost:
-    objects that heads reach and of which no sound copy is here, and why; unreadable: packs without a sound footer;
-    faulty: damaged frames as (pack id, frame), and single objects that lie as (pack id, frame, object id).
+    objects that heads reach and of which no sound copy is here, and why; faulty: damaged frames as (pack id, frame),
+    and single objects that lie as (pack id, frame, object id).
     """
 
     packs: dict[str, str] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     lost: dict[Node, str] = field(default_factory=dict)
-    unreadable: set[str] = field(default_factory=set)
     faulty: set[tuple[str, int] | tuple[str, int, ObjectId]] = field(default_factory=set)
     suspects: dict[ObjectId, tuple[Kind, str]] = field(
         default_factory=dict
@@ -119,15 +129,12 @@ class Damage:
     def has(self, place: Location) -> bool:
         """Whether this copy is damaged."""
         frame = (place.pack_id, place.entry.frame)
-        lone = (*frame, place.entry.id)
-        return place.pack_id in self.unreadable or frame in self.faulty or lone in self.faulty
+        return frame in self.faulty or (*frame, place.entry.id) in self.faulty
 
     def sound(self, objects: Objects, object_id: ObjectId) -> list[Location]:
         """The copies of an object that are not known to be damaged."""
         places = objects.locate(object_id)
-        if object_id not in self.suspects and not self.unreadable:
-            return places
-        return [place for place in places if not self.has(place)]
+        return places if object_id not in self.suspects else [p for p in places if not self.has(p)]
 
 
 class Inspection:
@@ -142,6 +149,7 @@ class Inspection:
         level: Level,
         *,
         objects: Objects | None = None,
+        roots: Iterable[Node] = (),
         trusted: frozenset[str] = frozenset(),
         progress: Progress | None = None,
     ) -> None:
@@ -152,6 +160,7 @@ class Inspection:
         self.sound: set[str] = set()
         self._root = root
         self._level = level
+        self._roots = list(roots)
         self._trusted = trusted
         self._progress = progress or _nowhere
         self._ids = IdSet()
@@ -254,7 +263,6 @@ class Inspection:
 
     def _pack_is_damaged(self, where: str, what: str) -> None:
         self.damage.packs[where] = what
-        self.damage.unreadable.add(Path(where).stem)
         self._note(where, what, HEAL)
 
     def _take_faults(self, pack_id: str, faults: list[Fault]) -> None:
@@ -357,6 +365,8 @@ class Inspection:
         for _ in range(_LOOKS):
             walk = Walk(self.objects, self.damage, self._progress)
             walk.follow(live)
+            for root in self._roots:
+                walk.descend(root)
             self.objects.refresh()
             if not any(self.damage.sound(self.objects, object_id) for _, object_id in walk.absent):
                 break
@@ -448,17 +458,17 @@ class Walk:
             return [], self._damage.suspects[object_id][1]
         if not places:
             self.absent.add(node)
-            return [], "is missing, though a head reaches it"
+            return [], _MISSING
         try:
             if kind is Kind.BLOB and self._is_whole(places):
                 return [], ""
             return edges(self._objects, node), ""
         except NotFound:
             self.absent.add(node)
-            return [], "is missing, though a head reaches it"
+            return [], _MISSING
         except StoreError:
             what = kind.name.lower()
-            return [], f"cannot be read as a {what}, though a head reaches it as one"
+            return [], f"cannot be read as a {what}, though it is referred to as one"
 
     def _is_whole(self, places: list[Location]) -> bool:
         """Whether one of several copies of a blob needs nothing that is not here: then no other matters."""

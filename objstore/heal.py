@@ -66,16 +66,22 @@ class Healed:
 
 
 def heal(
-    root: Path, sources: Sequence[Origin] = (), *, unite: bool = False, progress: Progress | None = None
+    root: Path,
+    sources: Sequence[Origin] = (),
+    *,
+    unite: bool = False,
+    roots: Iterable[Node] = (),
+    progress: Progress | None = None,
 ) -> Healed:
     """Repair the store at `root` from itself, its trash, and `sources` in their order; then check it again.
 
-    unite: bring the heads of remotes among the sources that this store knows nothing of, too, as a pull does. Raises
-    ReadOnly; StoreError when the disk refuses: what was healed by then stays, nothing is lost, and it can be run again.
+    roots: objects that are needed besides those that heads reach. unite: bring the heads of remotes among the sources
+    that this store knows nothing of, too, as a pull does. Raises ReadOnly; StoreError when the disk refuses: what was
+    healed by then stays, nothing is lost, and it can be run again.
     """
     if not os.access(root, os.W_OK):
         raise ReadOnly(f"{root} cannot be written by this user: `fsck` without --heal only reads")
-    work = _Heal(root, sources, unite, progress)
+    work = _Heal(root, sources, unite, list(roots), progress)
     try:
         return work.run()
     except RemoteError:
@@ -95,11 +101,14 @@ def source_name(source: Origin) -> str:
 
 
 class _Heal:
-    def __init__(self, root: Path, sources: Sequence[Origin], unite: bool, progress: Progress | None) -> None:
+    def __init__(
+        self, root: Path, sources: Sequence[Origin], unite: bool, roots: list[Node], progress: Progress | None
+    ) -> None:
         self.objects = Objects(root, keep=False, trust=False)
         self._root = root
         self._sources = sources
         self._unite = unite
+        self._roots = roots
         self._progress = progress or _nowhere
         self._damage = Damage()
         self._gone: set[str] = set()  # damaged packs whose sound objects lie elsewhere by now
@@ -114,12 +123,14 @@ class _Heal:
 
     def run(self) -> Healed:
         """Check, repair, check again."""
-        before = Inspection(self._root, Level.CONTENT, objects=self.objects, progress=self._progress)
+        before = Inspection(
+            self._root, Level.CONTENT, objects=self.objects, roots=self._roots, progress=self._progress
+        )
         before.run()
         self._damage = before.damage
         known = self._live()
         gone = self._save_packs()
-        self._fetch([(Kind.COMMIT, commit_id) for commit_id in known], gone)
+        self._fetch([*((Kind.COMMIT, commit_id) for commit_id in known), *self._roots], gone)
         doubtful = self._restore_heads()
         self._empty_pool()
         self.objects.refresh()
@@ -127,6 +138,7 @@ class _Heal:
             self._root,
             Level.CONTENT,
             objects=self.objects,
+            roots=self._roots,
             trusted=frozenset(before.sound),
             progress=self._progress,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from objstore.fsck import Progress as Inspected
     from objstore.fsck import Report
     from objstore.gc import GcReport, Roots
+    from objstore.graph import Node
     from objstore.heal import Healed, Origin
     from objstore.remotes import Source, Target
     from objstore.repack import Tidied
@@ -160,20 +161,27 @@ class Store:
 
         return unbundle(self.root, self.objects, self.heads, bundle, progress)
 
-    def fsck(self, level: str = "content", progress: Inspected | None = None) -> Report:
+    def fsck(
+        self, level: str = "content", *, roots: Iterable[Node] = (), progress: Inspected | None = None
+    ) -> Report:
         """Check the store; see `objstore.fsck`."""
         from objstore.fsck import Level, check
 
-        return check(self.root, Level(level), progress=progress)
+        return check(self.root, Level(level), roots=roots, progress=progress)
 
     def heal(
-        self, sources: Sequence[Origin] = (), *, unite: bool = False, progress: Inspected | None = None
+        self,
+        sources: Sequence[Origin] = (),
+        *,
+        unite: bool = False,
+        roots: Iterable[Node] = (),
+        progress: Inspected | None = None,
     ) -> Healed:
         """Repair what is damaged or missing; see `objstore.heal`."""
         self._check_writable()
         from objstore.heal import heal
 
-        return heal(self.root, sources, unite=unite, progress=progress)
+        return heal(self.root, sources, unite=unite, roots=roots, progress=progress)
 
     def tidy(self, limit: float | None = None) -> Tidied:
         """Fold heads and merge packs as far as it is due, for `limit` seconds at most; see `objstore.repack`.

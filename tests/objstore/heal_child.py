@@ -1,4 +1,4 @@
-"""A process that heals a store and kills itself at the nth change of a file: `heal_child.py STORE REMOTE N`."""
+"""A process that heals a store and kills itself at the nth change of a file: `heal_child.py STORE N [REMOTE]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from objstore.remotes.folder import FolderRemote
 CHANGES = ("os.rename", "os.link", "os.mkdir", "os.remove", "os.truncate")
 
 
-def main(store: str, remote: str, number: str) -> None:
+def main(store: str, number: str, *remotes: str) -> None:
     """Heal; when it gets to its end before the nth change, print how many there were."""
     left = int(number)
 
@@ -28,7 +28,7 @@ def main(store: str, remote: str, number: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(on_event)
-    heal(Path(store), [FolderRemote(remote)], unite=True)
+    heal(Path(store), [FolderRemote(remote) for remote in remotes], unite=bool(remotes))
     print(int(number) - left)
 
 

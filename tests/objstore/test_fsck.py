@@ -553,3 +553,15 @@ def test_a_set_of_ids_is_a_set(tails: list[bytes]) -> None:
     assert len(found) == len(wanted)
     assert all(object_id in found for object_id in wanted)
     assert b"\0\1" + bytes(30) not in found
+
+
+def test_an_id_across_two_others_is_not_taken_for_one() -> None:
+    """Where the end of one and the beginning of the next spell it; the true one behind them is found."""
+    one, two = (random.Random(n).randbytes(30) for n in range(2))
+    across, found = one[10:] + two[:10], IdSet()
+    for tail in (one, two):
+        assert found.add(b"ab" + tail)
+    assert b"ab" + across not in found
+    assert found.add(b"ab" + across)
+    assert b"ab" + across in found
+    assert len(found) == 3

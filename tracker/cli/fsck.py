@@ -17,6 +17,7 @@ from tracker.errors import TrackerError
 if TYPE_CHECKING:
     from objstore.fsck import Problem, Report
     from objstore.heal import Healed, Origin
+    from objstore.ids import Kind, ObjectId
     from tracker.workspace import Workspace
 
 _INTEGRITY = 4
@@ -70,7 +71,7 @@ def fsck(call: Call, level: str | None, heal: bool, origins: tuple[str, ...]) ->
     if heal:
         return _heal(call, workspace, origins)
     with render.Progress("checking:", _QUIET_SECONDS) as progress:
-        report = workspace.store.fsck(level or "content", _Stages(progress))
+        report = workspace.store.fsck(level or "content", roots=_roots(workspace), progress=_Stages(progress))
     problems = _told(workspace, report)
     if call.json:
         call.screen.document("fsck", {"level": level or "content", **_record(report, problems)})
@@ -78,6 +79,16 @@ def fsck(call: Call, level: str | None, heal: bool, origins: tuple[str, ...]) ->
         _print_problems(call.screen, problems)
         _print_sum(call.screen, report, problems)
     return _INTEGRITY if problems else 0
+
+
+def _roots(workspace: Workspace) -> list[tuple[Kind, ObjectId]]:
+    """What the journals of running tasks refer to, as far as they can be read."""
+    from tracker import roots
+
+    try:
+        return roots.of_journals(workspace.store)
+    except (StoreError, TrackerError, OSError):
+        return []  # the check itself names the journal
 
 
 class _Stages:
@@ -101,7 +112,9 @@ def _heal(call: Call, workspace: Workspace, origins: Sequence[str]) -> int:
         raise ReadOnly(f"{workspace.root} cannot be written by this user or this version: nothing was healed")
     sources, failed = _sources(workspace.root, origins)
     with render.Progress("healing:", _QUIET_SECONDS) as progress:
-        healed = workspace.store.heal(sources, unite=bool(origins), progress=_Stages(progress))
+        healed = workspace.store.heal(
+            sources, unite=bool(origins), roots=_roots(workspace), progress=_Stages(progress)
+        )
     failed = {**failed, **healed.failed}
     problems = _told(workspace, healed.report)
     if call.json:

@@ -235,3 +235,22 @@ def test_progress_is_shown_on_a_terminal_only(copy: Cli) -> None:
     assert process.wait() == 0
     assert b"\rchecking: " in shown
     assert b" of " in shown
+
+
+def test_what_only_a_journal_refers_to_is_needed_too(cli: Cli, tmp_path: Path) -> None:
+    """The artifact of a run that was killed before anything was sealed; it comes back from the file itself."""
+    (tmp_path / "big.bin").write_bytes(os.urandom(3 << 20))
+    script = (
+        "import os\nfrom tracker import Task\ntask = Task.init('lost', 'run')\n"
+        "task.upload_artifact('big', 'big.bin')\nos._exit(9)"
+    )
+    assert cli.python(script).code == 9
+    assert cli("fsck").code == 0
+    for pack in tmp_path.glob(".tracker/packs/*/*.pack"):
+        pack.unlink()
+    done = cli("fsck")
+    assert done.code == 4
+    assert "is missing, though a head or a journal refers to it" in done.out
+    assert cli("fsck", "--heal").code == 4
+    assert cli("fsck", "--heal", "--from", "big.bin").code == 0
+    assert cli("fsck").code == 0
