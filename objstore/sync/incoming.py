@@ -35,6 +35,7 @@ _RANGE_MAX: Final = (
     layout.PACK_TARGET + layout.RECORD_MAX
 )  # bytes in one request and so in memory: any pack of ours
 _ALONE: Final = 8 * layout.MIB  # bytes out of one pack that get a pack of their own here; less is joined
+_LOOKS: Final = 3  # at a remote whose heads are folded into tables before they can be fetched
 _MANY: Final = 256  # heads; to walk fewer again at the next push costs less than to read every footer now
 _UNREADABLE: Final = (Corrupt, NotFound, Unsupported)
 _LISTS_MAX: Final = (
@@ -167,6 +168,11 @@ def _pull(
 ) -> PullResult:
     objects.refresh()
     wanted = list(_wanted(shown, heads, keys))
+    for _ in range(_LOOKS):
+        if not shown.vanished:
+            break
+        shown = look(root, shown.remote)
+        wanted = list(_wanted(shown, heads, keys))
     if not wanted:
         shown.remember(head for several in heads.live().values() for head in several)
         _refuse(shown, {}, 0, 0)

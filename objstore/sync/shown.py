@@ -35,6 +35,7 @@ class Shown:
         self.format = b""  # the content of its `format` file; empty when it has none
         self.writable = True
         self.damaged: dict[str, str] = {}
+        self.vanished = False  # whether a head was gone when it was fetched, so that another look shows more
         self.tables: dict[str, Table] = {}
         self.covered: set[str] = set()  # of the listed tables
         self.sizes: dict[str, int] = {}  # of the listed tables, in bytes
@@ -161,7 +162,8 @@ class Shown:
             if not is_sound(head) and size <= layout.RECORD_MAX:
                 head = Head(key, commit_id, self.remote.get(name, layout.RECORD_MAX), name)
         except NotFound:
-            return None  # folded into a table since the listing; the next look shows it there
+            self.vanished = True  # folded into a table since the listing: the next look shows it there
+            return None
         if not is_sound(head):
             self.damaged[name] = f"it does not hold the commit {commit_id} of {key}"
             del self._loose[key][commit_id]

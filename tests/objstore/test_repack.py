@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -24,6 +24,7 @@ from objstore.objects import Objects
 from objstore.pack import PackWriter
 from objstore.publish import encode_group
 from objstore.records import ChunkList, Commit
+from objstore.remotes import Listed
 from objstore.remotes.folder import FolderRemote
 from objstore.store import Store
 from tests.objstore.conftest import KEY, Save
@@ -798,6 +799,21 @@ def test_what_tables_claim_is_there_after_tidying_a_remote(
     check(clone, made)
     store.pull(remote)
     check(store, made)
+
+
+def test_a_pull_beside_a_fold_brings_every_head(store: Store, save: Save, tmp_path: Path) -> None:
+    """Heads that were listed as files and are in a table when they are fetched: the pull looks again."""
+    made = fill(store, save, 70)
+
+    class FoldedAfterListing(FolderRemote):
+        def list(self, prefix: str) -> Iterator[Listed]:
+            found = list(super().list(prefix))
+            Store.open(store.root).tidy()
+            return iter(found)
+
+    clone = Store.create(tmp_path / "clone")
+    clone.pull(FoldedAfterListing(store.root))
+    check(clone, made)
 
 
 def test_a_claimed_pack_in_the_trash_is_put_back(store: Store, save: Save, tmp_path: Path) -> None:
