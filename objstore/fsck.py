@@ -1,37 +1,81 @@
-"""Checks a whole store: every stored byte against what pins it, every object against its id, every head for what it
-reaches. Reads only; what is wrong is named, with the heads that it touches.
+"""Checks a store: its files against their names, stored bytes against what pins them, objects against their ids, and
+heads for what they reach. Reads only; what is wrong is named, with the heads that it touches and what to do.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
+from typing import Final
 
-from objstore import layout
-from objstore.errors import NotFound, StoreError
-from objstore.frame import HEADER_SIZE, Encoding, decode
-from objstore.graph import Node, closure, edges
-from objstore.heads import Head, Heads
-from objstore.ids import Kind, ObjectId, hash_object
-from objstore.objects import Objects
-from objstore.pack import FrameEntry, ObjectEntry, check_frame
-from objstore.records import ChunkList, Commit, Tree
+from objstore import journal, layout
+from objstore.errors import Corrupt, NotFound, StoreError, Unsupported
+from objstore.frame import Encoding
+from objstore.graph import Node, edges
+from objstore.heads import Head, Heads, Table
+from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.objects import Location, Objects, pack_files
+from objstore.pack import Footer, read_footer
+from objstore.scrub import Fault, Scrubber, open_regular
+
+Progress = Callable[[str, int, int], None]  # (what is done, how much of it, of how much; 0: not known)
+
+_NAMED: Final = 8  # faults of one pack that are named one by one: a torn disk makes thousands
+_LOOKS: Final = 3  # walks, while what was missing turns out to have come meanwhile
+_STEP: Final = 1000  # objects between two calls of progress
+
+HEAL: Final = (
+    "run `fsck --heal`: it takes sound copies from other packs, the trash, remotes or your own files"
+)
+UPDATE: Final = "update this program: a newer version wrote it"
+MOVE: Final = "move it out of the store, or give it back the name it had"
+ACCESS: Final = "see to the disk, or to who may read it: nothing is known to be damaged yet"
+EVENTS: Final = "seal what can be read with `tracker recover`: what lies behind the damage is nowhere else"
+
+
+class Level(str, Enum):
+    """How much is checked; each includes INDEX, and CONTENT is everything.
+
+    INDEX: names, sizes, footers, heads, tables and journals. REACHABLE: that what living heads reach is there; trees
+    and commits are read, other objects only looked up. CHECKSUMS: all stored bytes, by their fast checksum. CONTENT:
+    all objects, decoded and hashed, and what heads reach.
+    """
+
+    INDEX = "index"
+    CHECKSUMS = "checksums"
+    CONTENT = "content"
+    REACHABLE = "reachable"
+
+    @property
+    def _reads_packs(self) -> bool:
+        return self in (Level.CHECKSUMS, Level.CONTENT)
+
+    @property
+    def _follows_heads(self) -> bool:
+        return self in (Level.REACHABLE, Level.CONTENT)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: the file or object, what, and the (kind, group, name) of the heads that it touches."""
+    """One thing that is wrong: the file or object, what, the (kind, group, name) of the heads it touches, what to do.
+
+    through: the objects by which those heads reach it, for who wants to name more closely what it touches.
+    """
 
     where: str
     what: str
     touches: tuple[tuple[str, ...], ...] = ()
+    advice: str = ""
+    through: frozenset[ObjectId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked, and what is wrong with it."""
+    """What was checked, and what is wrong with it. objects: of readable packs, each once; size: bytes of the packs."""
 
     packs: int
     objects: int
@@ -45,174 +89,436 @@ class Report:
         return not self.problems
 
 
-def check(root: Path) -> Report:
-    """Decode and hash everything in the store at `root`, and walk all that its living heads reach."""
-    return _Check(root).run()
+def check(root: Path, level: Level = Level.CONTENT, *, progress: Progress | None = None) -> Report:
+    """Check the store at `root`. Packs that come and go meanwhile are no problem."""
+    inspection = Inspection(root, level, progress=progress)
+    try:
+        return inspection.run()
+    finally:
+        inspection.objects.close()
 
 
-class _Check:
-    def __init__(self, root: Path) -> None:
+@dataclass
+class Damage:
+    """What is to be repaired; paths are relative to the store.
+
+    packs: files that are no sound pack, and why; heads: head files and tables that are not what their names say; lost:
+    objects that heads reach and of which no sound copy is here, and why; unreadable: packs without a sound footer;
+    faulty: damaged frames as (pack id, frame), and single objects that lie as (pack id, frame, object id).
+    """
+
+    packs: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+    lost: dict[Node, str] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+    faulty: set[tuple[str, int] | tuple[str, int, ObjectId]] = field(default_factory=set)
+    suspects: dict[ObjectId, tuple[Kind, str]] = field(
+        default_factory=dict
+    )  # those with a damaged copy, and why
+
+    def has(self, place: Location) -> bool:
+        """Whether this copy is damaged."""
+        frame = (place.pack_id, place.entry.frame)
+        lone = (*frame, place.entry.id)
+        return place.pack_id in self.unreadable or frame in self.faulty or lone in self.faulty
+
+    def sound(self, objects: Objects, object_id: ObjectId) -> list[Location]:
+        """The copies of an object that are not known to be damaged."""
+        places = objects.locate(object_id)
+        if object_id not in self.suspects and not self.unreadable:
+            return places
+        return [place for place in places if not self.has(place)]
+
+
+class Inspection:
+    """One check: `run` makes it, then `damage` says what is to be repaired and `sound` which packs are without a fault.
+
+    trusted: packs that an earlier check has found sound, which are not read again.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        level: Level,
+        *,
+        objects: Objects | None = None,
+        trusted: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
+    ) -> None:
+        # What a cache remembers is what is to be checked.
+        self.objects = objects or Objects(root, keep=False, trust=False)
+        self.heads = Heads(root)
+        self.damage = Damage()
+        self.sound: set[str] = set()
         self._root = root
-        self._objects = Objects(root, keep=False)
-        self._heads = Heads(root)
-        self._good: set[ObjectId] = set()  # objects with a copy that is sound
-        self._bad: dict[ObjectId, str] = {}  # objects with one that is not, and why
-        self._broken: set[tuple[str, int]] = set()  # frames, as (file, offset), of which all is said already
+        self._level = level
+        self._trusted = trusted
+        self._progress = progress or _nowhere
+        self._ids = IdSet()
+        self._lists: set[ObjectId] = set()
         self._problems: list[Problem] = []
         self._packs = 0
         self._size = 0
+        self._done = 0
+        self._total = 0
 
     def run(self) -> Report:
-        live = self._heads.sound(head for heads in self._heads.live().values() for head in heads)
+        """Check all that the level says."""
+        live = self._check_heads()
+        self._check_packs()
+        if self._level is Level.CONTENT:
+            self._check_lists()
+        self._check_journals()
+        self._check_names()
+        if self._level._follows_heads or self._problems:
+            self._follow(live)
+        return Report(self._packs, len(self._ids), self._size, len(live), tuple(self._problems))
+
+    # --- packs -------------------------------------------------------------------------------------------------------
+
+    def _check_packs(self) -> None:
         checked: set[str] = set()
-        while found := sorted(self._objects.pack_ids() - checked):
-            for pack_id in found:  # more may come while these are read
-                self._pack(pack_id)
-            checked.update(found)
-        self._lists()
-        for object_id in self._bad.keys() & self._good:
-            del self._bad[object_id]
-        self._reach(live)
-        damaged = {**self._objects.damaged, **self._heads.damaged}
-        self._problems += [Problem(where, what) for where, what in sorted(damaged.items())]
-        self._strangers()
-        self._objects.close()
-        count = len(self._good | self._bad.keys())
-        return Report(self._packs, count, self._size, len(live), tuple(self._problems))
+        with Scrubber(content=self._level is Level.CONTENT) as scrubber:
+            while found := set(pack_files(self._root)) - checked:
+                self._total += sum(map(self._bytes, found))
+                for pack_id in sorted(found):
+                    self._check_pack(scrubber, pack_id)
+                checked |= found  # more may have come meanwhile: what took over the objects of one that went
+        self.objects.refresh()
 
-    # --- stored bytes --------------------------------------------------------------------------------------------
+    def _bytes(self, pack_id: str) -> int:
+        with suppress(OSError):
+            return (self._root / layout.pack_path(pack_id)).stat().st_size
+        return 0
 
-    def _pack(self, pack_id: str) -> None:
-        try:
-            footer = self._objects.footer(pack_id)
-        except NotFound:
-            self._objects.refresh()  # merged away since the listing; the pack that took its objects is found now
-            return
-        except (StoreError, OSError) as error:
-            self._problems.append(Problem(layout.pack_path(pack_id), str(error)))
-            return
-        members: list[list[ObjectEntry]] = [[] for _ in footer.frames]
-        for entry in footer.objects:
-            members[entry.frame].append(entry)
+    def _check_pack(self, scrubber: Scrubber, pack_id: str) -> None:
         where = layout.pack_path(pack_id)
         try:
-            with (self._root / where).open("rb") as file:
-                self._packs += 1
-                self._size += os.fstat(file.fileno()).st_size
-                for frame, inside in zip(footer.frames, members, strict=True):
-                    inside.sort(key=lambda entry: (entry.offset, entry.size))  # an empty one comes first
-                    self._frame(where, frame, inside, file.read(frame.size))
+            fd = open_regular(self._root / where)
         except FileNotFoundError:
-            self._objects.refresh()  # merged away since the listing; the pack that took its objects is found now
-        except OSError as error:
-            self._problems.append(Problem(where, f"cannot be read: {error}"))
-
-    def _frame(self, where: str, frame: FrameEntry, members: list[ObjectEntry], data: bytes) -> None:
-        try:
-            check_frame(frame, data, members)
-            raw = decode(frame.header, data[HEADER_SIZE:])
-        except StoreError as error:
-            self._problems.append(Problem(where, f"the frame at byte {frame.offset}: {error}"))
-            self._bad.update((entry.id, str(error)) for entry in members)
-            self._broken.add((where, frame.offset))
+            if os.path.islink(self._root / where):
+                self._pack_is_damaged(where, "is a link to nothing")
+            return  # else merged or collected since it was listed: whether anything is missing is seen from the heads
+        except Corrupt as error:
+            self._pack_is_damaged(where, str(error))
             return
-        if frame.header.encoding is Encoding.LIST:
-            return  # proved by `_lists`, once all packs are known
-        at = 0
-        for entry in members:
-            content = raw[entry.offset : entry.offset + entry.size]
-            try:
-                if hash_object(frame.header.kind, content) != entry.id or entry.offset != at:
-                    raise StoreError("its content is not what its id says")
-                _parse(frame.header.kind, content)
-            except StoreError as error:
-                self._object_damaged(where, entry.id, str(error))
+        except OSError as error:
+            self._note(where, f"cannot be opened: {error.strerror}", ACCESS)
+            return
+        try:
+            self._check_open(scrubber, pack_id, fd)
+        except OSError as error:
+            if os.path.lexists(self._root / where):  # else the server no longer knows what was opened here
+                self._pack_is_damaged(where, f"cannot be read: {error.strerror}")
+        finally:
+            os.close(fd)
+
+    def _check_open(self, scrubber: Scrubber, pack_id: str, fd: int) -> None:
+        where = layout.pack_path(pack_id)
+        size = os.fstat(fd).st_size
+        try:
+            footer = read_footer(fd, pack_id)
+        except Unsupported as error:
+            self._note(where, str(error), UPDATE)
+            return
+        except StoreError as error:
+            self._pack_is_damaged(where, str(error))
+            return
+        self._packs += 1
+        self._size += size
+        self._count(footer)
+        faults: list[Fault] = []
+        if self._level._reads_packs and pack_id not in self._trusted:
+            faults = list(scrubber.faults(fd, footer, self._step))
+        else:
+            self._step(size)
+        if faults:
+            self._take_faults(pack_id, faults)
+        else:
+            self.sound.add(pack_id)
+
+    def _count(self, footer: Footer) -> None:
+        for entry in footer.objects:
+            self._ids.add(entry.id)
+        lists = {n for n, frame in enumerate(footer.frames) if frame.header.encoding is Encoding.LIST}
+        if lists:
+            self._lists.update(entry.id for entry in footer.objects if entry.frame in lists)
+
+    def _step(self, size: int) -> None:
+        self._done += size
+        self._progress("bytes", self._done, self._total)
+
+    def _note(self, where: str, what: str, advice: str) -> None:
+        self._problems.append(Problem(where, what, (), advice))
+
+    def _pack_is_damaged(self, where: str, what: str) -> None:
+        self.damage.packs[where] = what
+        self.damage.unreadable.add(Path(where).stem)
+        self._note(where, what, HEAL)
+
+    def _take_faults(self, pack_id: str, faults: list[Fault]) -> None:
+        where = layout.pack_path(pack_id)
+        for fault in faults[:_NAMED]:
+            what = f"the frame at byte {fault.offset}: {fault.what}"
+            self._note(where, what, UPDATE if fault.alien else HEAL)
+        if len(faults) > _NAMED:
+            self._note(where, f"{len(faults) - _NAMED} more of its frames or objects are damaged", HEAL)
+        for fault in faults:
+            self._take_fault(pack_id, fault)
+
+    def _take_fault(self, pack_id: str, fault: Fault) -> None:
+        if not fault.alien:
+            self.damage.packs.setdefault(layout.pack_path(pack_id), fault.what)
+        frame = (pack_id, fault.frame)
+        self.damage.faulty.add((*frame, fault.ids[0]) if fault.lone else frame)
+        self.damage.suspects.update(dict.fromkeys(fault.ids, (fault.kind, fault.what)))
+
+    # --- chunk lists -------------------------------------------------------------------------------------------------
+
+    def _check_lists(self) -> None:
+        """Prove every copy of every chunk list, not only those that readers happen to use."""
+        for number, object_id in enumerate(sorted(self._lists), 1):
+            for place in self.objects.locate(object_id):
+                if place.is_list and not self.damage.has(place):
+                    self._check_list(place)
+            self._progress("large files", number, len(self._lists))
+
+    def _check_list(self, place: Location) -> None:
+        object_id = place.entry.id
+        try:
+            self.objects.prove(place)
+        except StoreError as error:
+            if place not in self.objects.locate(object_id) or not self._is_complete(place):
+                return  # its pack was merged away; or a chunk is missing, which counts where a head reaches it
+            self._note(layout.pack_path(place.pack_id), f"object {object_id}: {error}", HEAL)
+            self._take_fault(place.pack_id, Fault(place.entry.frame, 0, str(error), Kind.BLOB, (object_id,)))
+            self.sound.discard(place.pack_id)
+
+    def _is_complete(self, place: Location) -> bool:
+        """Whether sound copies of all chunks of a list are here, so that what is wrong is wrong with the list."""
+        try:
+            return all(self.damage.sound(self.objects, i) for i, _ in self.objects.chunks(place))
+        except NotFound:
+            return False
+        except StoreError:
+            return True
+
+    # --- heads and journals ------------------------------------------------------------------------------------------
+
+    def _check_heads(self) -> list[Head]:
+        """The living heads. Dead ones, and tables that another one covers, are checked like them."""
+        live = [head for heads in self.heads.live().values() for head in heads]
+        damaged = dict(self.heads.damaged)
+        tables = self.heads.tables().values()
+        # Made anew from the tables, so that the commits of a hundred thousand heads are not kept.
+        damaged |= {head.where: what for head in self._every(tables) if (what := _unreadable(head))}
+        damaged |= self.heads.damaged
+        for where, what in sorted(damaged.items()):
+            if is_as_named(self._root / where):
+                self._note(where, what, UPDATE)
             else:
-                self._good.add(entry.id)
-            at += entry.size
+                self.damage.heads[where] = what
+                self._note(where, what, HEAL)
+        return [head for head in live if head.where not in damaged or not _unreadable(head)]
 
-    def _object_damaged(self, where: str, object_id: ObjectId, what: str) -> None:
-        self._problems.append(Problem(where, f"object {object_id}: {what}"))
-        self._bad[object_id] = what
+    def _every(self, tables: Iterable[Table]) -> Iterator[Head]:
+        yield from Heads(self._root).loose()
+        for table in tables:
+            yield from table.heads
 
-    def _lists(self) -> None:
-        for object_id in sorted(self._large()):
-            for place in self._objects.locate(object_id):
-                where = layout.pack_path(place.pack_id)
-                if not place.is_list or (where, place.at) in self._broken:
-                    continue
-                try:
-                    self._objects.prove(place)
-                except StoreError as error:
-                    self._object_damaged(where, object_id, str(error))
-                else:
-                    self._good.add(object_id)
+    def _check_journals(self) -> None:
+        for folder in sorted(self._root.glob(f"{layout.LIVE}/*/*/")):
+            where = folder.relative_to(self._root).as_posix()
+            heads = self.heads.of(folder.parent.name)
+            covered = max((head.commit.covers.get(folder.name, 0) for head in heads), default=0)
+            try:
+                what = unread_events(folder, covered)
+            except OSError as error:
+                self._note(where, f"cannot be read: {error.strerror}", ACCESS)
+                continue
+            if what:
+                self._note(where, what, EVENTS)
 
-    def _large(self) -> set[ObjectId]:
-        return {row.id for row in self._objects.rows() if row.is_list}
+    # --- names -------------------------------------------------------------------------------------------------------
 
-    # --- what heads reach ------------------------------------------------------------------------------------------
-
-    def _reach(self, live: list[Head]) -> None:
-        missing: list[Node] = []
-        hurt = [n for n in closure(self._objects, _roots(live), missing) if n[1] in self._bad]
-        hurt += missing
-        touched = self._touched(live) if hurt else {}
-        for node in hurt:
-            kind, object_id = node
-            what = self._bad.get(object_id) or self._missing(kind, object_id)
-            self._problems.append(Problem(f"{kind.name.lower()} {object_id}", what, _above(node, touched)))
-
-    def _missing(self, kind: Kind, object_id: ObjectId) -> str:
-        if self._objects.has(object_id):
-            return f"cannot be read as a {kind.name.lower()}, though a head reaches it as one"
-        return "is missing, though a head reaches it"
-
-    def _touched(self, live: list[Head]) -> dict[Node, list[Node | Head]]:
-        """For each object that heads reach, what names it: objects, and heads."""
-        named: dict[Node, list[Node | Head]] = {}
-        for head in live:
-            named.setdefault((Kind.COMMIT, head.id), []).append(head)
-        for node in closure(self._objects, _roots(live), []):
-            for below in edges(self._objects, node):
-                named.setdefault(below, []).append(node)
-        return named
-
-    # --- files that nobody reads -----------------------------------------------------------------------------------
-
-    def _strangers(self) -> None:
+    def _check_names(self) -> None:
         """Files where a pack, head or table belongs whose name is not that of one: a damaged name hides what it had."""
         for base in (*layout.UNION, layout.LIVE, layout.TMP):
             path = self._root / base
             if os.path.lexists(path) and not path.is_dir():
-                self._problems.append(Problem(base, "is no folder: nothing can be stored or read there"))
-        for base in layout.UNION:
-            for folder, _, names in os.walk(self._root / base):
-                place = Path(folder).relative_to(self._root).parts
-                for name in sorted(names):
-                    if not name.startswith(".") and not _has_place((*place, name)):
-                        where = "/".join((*place, name))
-                        self._problems.append(
-                            Problem(where, "is no name of a pack, head or table: nothing reads it")
-                        )
+                self._note(base, "is no folder: nothing can be stored or read there", "move the file away")
+        for where in strangers(self._root):
+            self._note(where, "is no name of a pack, head or table: nothing reads it", MOVE)
+
+    # --- what heads reach --------------------------------------------------------------------------------------------
+
+    def _follow(self, live: list[Head]) -> None:
+        for _ in range(_LOOKS):
+            walk = Walk(self.objects, self.damage, self._progress)
+            walk.follow(live)
+            self.objects.refresh()
+            if not any(self.damage.sound(self.objects, object_id) for _, object_id in walk.absent):
+                break
+        self.damage.lost = walk.hurt
+        for node, what in walk.hurt.items():
+            touches, through = walk.above(node)
+            self._problems.append(Problem(f"{node[0].name.lower()} {node[1]}", what, touches, HEAL, through))
 
 
-def _roots(live: list[Head]) -> list[Node]:
-    return [(Kind.COMMIT, head.id) for head in live]
+class Walk:
+    """From heads to all they reach, each object once. Keeps what is `hurt`, and what leads there, nothing else."""
+
+    def __init__(self, objects: Objects, damage: Damage, progress: Progress | None = None) -> None:
+        self.hurt: dict[Node, str] = {}  # what is missing or damaged, and why
+        self.absent: set[Node] = set()  # those of them of which no copy is here
+        self._objects = objects
+        self._damage = damage
+        self._progress = progress or _nowhere
+        self._seen = {kind: IdSet() for kind in Kind}
+        self._count = 0
+        self._named: dict[
+            Node, list[Node | Head]
+        ] = {}  # of what is hurt or reaches something hurt: who names it
+
+    def follow(self, heads: list[Head]) -> None:
+        """Walk from these heads; what was walked already is not walked again."""
+        for head in heads:
+            root = (Kind.COMMIT, head.id)
+            self.descend(root)
+            if root in self._named:
+                self._named[root].append(head)
+
+    def descend(self, root: Node) -> None:
+        """Walk from one object."""
+        stack = [(root, iter(below), below)] if (below := self._enter(root)) is not None else []
+        while stack:
+            node, left, children = stack[-1]
+            for child in left:
+                if (below := self._enter(child)) is not None:
+                    stack.append((child, iter(below), below))
+                    break
+            else:
+                stack.pop()
+                self._leave(node, children)
+
+    def reaches_hurt(self, root: Node) -> bool:
+        """Whether something hurt was found at or below an object that was walked."""
+        return root in self._named
+
+    def above(self, node: Node) -> tuple[tuple[tuple[str, ...], ...], frozenset[ObjectId]]:
+        """The paths of the heads that reach a hurt object, and the objects in between."""
+        paths: set[tuple[str, ...]] = set()
+        stack, seen = [node], {node}
+        while stack:
+            for above in self._named.get(stack.pop(), ()):
+                if isinstance(above, Head):
+                    paths.add(above.commit.path)
+                elif above not in seen:
+                    seen.add(above)
+                    stack.append(above)
+        return tuple(sorted(paths)), frozenset(object_id for _, object_id in seen)
+
+    def _enter(self, node: Node) -> list[Node] | None:
+        """What an object names; None when there is nothing to go on with."""
+        kind, object_id = node
+        if not self._seen[kind].add(object_id):
+            return None
+        self._count += 1
+        if self._count % _STEP == 0:
+            self._progress("objects", self._count, 0)
+        below, why = self._below(node)
+        if why:
+            self.hurt[node] = why
+            self._named[node] = []
+            return None
+        return below
+
+    def _leave(self, node: Node, children: list[Node]) -> None:
+        # All below is walked by now: nothing reaches itself, since an id holds the hash of what it names.
+        for child in dict.fromkeys(children):
+            if child in self._named:
+                self._named[child].append(node)
+                self._named.setdefault(node, [])
+
+    def _below(self, node: Node) -> tuple[list[Node], str]:
+        kind, object_id = node
+        places = self._damage.sound(self._objects, object_id)
+        if not places and object_id in self._damage.suspects:
+            return [], self._damage.suspects[object_id][1]
+        if not places:
+            self.absent.add(node)
+            return [], "is missing, though a head reaches it"
+        try:
+            if kind is Kind.BLOB and self._is_whole(places):
+                return [], ""
+            return edges(self._objects, node), ""
+        except NotFound:
+            self.absent.add(node)
+            return [], "is missing, though a head reaches it"
+        except StoreError:
+            what = kind.name.lower()
+            return [], f"cannot be read as a {what}, though a head reaches it as one"
+
+    def _is_whole(self, places: list[Location]) -> bool:
+        """Whether one of several copies of a blob needs nothing that is not here: then no other matters."""
+        if any(place.kind is Kind.BLOB and not place.is_list for place in places):
+            return True
+        for place in places if len(places) > 1 else ():
+            with suppress(StoreError):
+                if all(self._damage.sound(self._objects, i) for i, _ in self._objects.chunks(place)):
+                    return True
+        return False
 
 
-def _above(node: Node, named: Mapping[Node, list[Node | Head]]) -> tuple[tuple[str, ...], ...]:
-    """The paths of the heads that reach a node."""
-    found: set[tuple[str, ...]] = set()
-    stack, seen = [node], {node}
-    while stack:
-        for above in named.get(stack.pop(), ()):
-            if isinstance(above, Head):
-                found.add(above.commit.path)
-            elif above not in seen:
-                seen.add(above)
-                stack.append(above)
-    return tuple(sorted(found))
+class IdSet:
+    """A set of object ids in 40 bytes each, where Python's own takes 150: a store may hold millions."""
+
+    __slots__ = ("_shelves", "_size")
+
+    _TAIL: Final = 30  # bytes of an id behind the two that choose its shelf
+
+    def __init__(self) -> None:
+        self._shelves: dict[bytes, bytearray] = {}
+        self._size = 0
+
+    def add(self, object_id: bytes) -> bool:
+        """Take an id in; whether it is new."""
+        shelf, tail = self._shelves.get(object_id[:2]), object_id[2:]
+        if shelf is None:
+            self._shelves[object_id[:2]] = bytearray(tail)
+        elif self._is_on(shelf, tail):
+            return False
+        else:
+            shelf += tail
+        self._size += 1
+        return True
+
+    def __contains__(self, object_id: bytes) -> bool:
+        shelf = self._shelves.get(object_id[:2])
+        return shelf is not None and self._is_on(shelf, object_id[2:])
+
+    def __len__(self) -> int:
+        return self._size
+
+    def _is_on(self, shelf: bytearray, tail: bytes) -> bool:
+        at = shelf.find(tail)
+        while at % self._TAIL and at > 0:  # the end of one id and the beginning of the next
+            at = shelf.find(tail, at + 1)
+        return at >= 0
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def strangers(root: Path) -> Iterator[str]:
+    """Files in the shared folders whose names are those of no pack, head or table; paths relative to the store."""
+    for base in layout.UNION:
+        for folder, folders, names in os.walk(root / base):
+            folders.sort()
+            place = Path(folder).relative_to(root).parts
+            for name in sorted(names):
+                if not name.startswith(".") and not _has_place((*place, name)):
+                    yield "/".join((*place, name))
 
 
 def _has_place(parts: tuple[str, ...]) -> bool:
@@ -225,11 +531,58 @@ def _has_place(parts: tuple[str, ...]) -> bool:
     return len(parts) == 3 and pack_id is not None and parts[1] == pack_id[:2]
 
 
-def _parse(kind: Kind, content: bytes) -> None:
-    """Raise Corrupt for a record that cannot be read."""
-    if kind is Kind.TREE:
-        Tree.decode(content)
-    elif kind is Kind.COMMIT:
-        Commit.decode(content)
-    elif kind is Kind.CHUNKS:
-        ChunkList.decode(content)
+def _unreadable(head: Head) -> str:
+    """Why the commit of a head cannot be read; "" when it can."""
+    try:
+        head.commit  # noqa: B018  reading it is the check
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def is_as_named(path: Path) -> bool:
+    """Whether a head file or table holds the bytes that its name stands for, so that only reading them fails."""
+    head, table_id = layout.parse_head_name(path.name), layout.parse_table_name(path.name)
+    try:
+        fd = open_regular(path)
+    except (OSError, StoreError):
+        return False
+    with os.fdopen(fd, "rb") as file:
+        try:
+            if head is not None:
+                raw = file.read(layout.RECORD_MAX + 1)
+                return hash_object(Kind.COMMIT, raw) == ObjectId.parse(head[1])
+            size = os.fstat(fd).st_size
+            return size <= layout.TABLE_MAX and hash_bytes(file.read()).hex() == table_id
+        except OSError:
+            return False
+
+
+# --- journals --------------------------------------------------------------------------------------------------------
+
+
+def unread_events(folder: Path, covered: int) -> str:
+    """What is lost of a journal of which events up to number `covered` are sealed; "" where nothing is.
+
+    A record at the end that was cut short when its writer died was never acknowledged: that is no loss.
+    """
+    found = journal.scan(folder)
+    if found.last < covered:
+        return ""  # what cannot be read is sealed
+    inner = [(first, last) for first, last in found.missing if first > 1]
+    if not found.unread and not inner and not (found.torn and journal.goes_on(folder)):
+        return ""
+    if journal.scan(folder).last > found.last:
+        return ""  # its writer was just writing
+    parts = [f"{found.records} events can be read"]
+    if found.torn:
+        parts.append(f"{found.torn} bytes behind them cannot")
+    if inner:
+        parts.append("segments are missing: " + ", ".join(f"{first} to {last}" for first, last in inner))
+    if found.unread:
+        parts.append("segments that cannot be read: " + ", ".join(map(str, found.unread)))
+    return "; ".join(parts)
+
+
+def _nowhere(what: str, done: int, total: int) -> None:
+    """Progress that nobody wants to see."""

@@ -303,6 +303,23 @@ def _parse_packs(data: bytes, at: int, count: int, where: str) -> dict[str, byte
     return packs
 
 
+def table_sizes(data: bytes, where: str) -> tuple[int, int]:
+    """How many heads a table holds, and of how many bytes, as its first KiB says: before all of it is read.
+
+    Raises Corrupt, Unsupported.
+    """
+    try:
+        magic, version, zero, info_size, n_heads, _ = _HEAD.unpack_from(data)
+        if magic != _MAGIC or zero != _ZERO:
+            raise Corrupt(f"{where} is not a head table")
+        if version != 1:
+            raise Unsupported(f"{where} has version {version}: a newer version of the program wrote it")
+        info = parse_canonical(data[_HEAD.size : _HEAD.size + info_size], where)
+        return int(n_heads), check_count(info["heads_size"])
+    except (struct.error, KeyError, TypeError) as error:
+        raise Corrupt(f"{where} is damaged: {error}") from error
+
+
 def uncovered(tables: Mapping[str, Table]) -> dict[str, Table]:
     """The tables that no other of them covers."""
     gone = {covered for table in tables.values() for covered in table.covers}

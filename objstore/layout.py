@@ -113,6 +113,15 @@ GRACE_NOW: Final = (
 )
 CACHE_STALE: Final = 90 * DAY  # seconds after which a note in cache/ that nobody wrote again is not missed
 
+BUNDLE_PARTS_MAX: Final = 9_999  # files that one bundle may be split into
+BUNDLE_PART_MIN: Final = 64 * KIB  # bytes of a part: a medium that holds less is none
+BUNDLE_INFO_MAX: Final = 1 * MIB  # bytes of the record in a bundle's index
+BUNDLE_FILES_MAX: Final = 1 << 17  # packs and tables in one bundle: 8 TiB of full packs
+BUNDLE_ROWS_MAX: Final = 1 << 20  # objects that a bundle rests on, and heads that it takes for known
+BUNDLE_HEADS_MAX: Final = 64 * MIB  # bytes of heads in one bundle: 150,000; they are held in memory
+BUNDLE_HEADS_COUNT_MAX: Final = 1 << 18
+BUNDLE_NAMED_MAX: Final = 1000  # prerequisites that are named one by one
+
 LABEL_MAX: Final = 100  # bytes of a path component; longer ones are cut
 LABEL_CUT: Final = 60
 

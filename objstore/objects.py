@@ -54,17 +54,17 @@ class Objects:
     """The union of a store's packs. Safe to use beside writers, whose packs are found when an object is missed and
     looked for again when they have vanished; by several threads; and after a fork.
 
-    keep: whether what is learnt of packs and lists may be written below `cache/`.
+    keep: whether what is learnt of packs and lists may be written below `cache/`; trust: whether what is there counts.
     """
 
-    def __init__(self, root: Path, *, keep: bool = True) -> None:
+    def __init__(self, root: Path, *, keep: bool = True, trust: bool = True) -> None:
         self._root = root
-        self._index = Catalog(root, keep=keep)
+        self._index = Catalog(root, keep=keep, trust=trust)
         self._trash = Catalog(root, keep=False)
         self._trashed: set[tuple[int, str]] = (
             set()
         )  # packs in the trash that were looked at: (epoch, pack id)
-        self._proofs = Proofs(root, keep=keep)
+        self._proofs = Proofs(root, keep=keep, trust=trust)
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._frames: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._scrubbed: dict[tuple[str, int], bool] = {}  # frames, by (pack id, offset), that were looked at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,11 @@ from objstore.publish import Transaction, fsync_folder, publish_bytes
 from objstore.records import check_format, format_bytes, may_remove
 
 if TYPE_CHECKING:
+    from objstore.bundle import Bundle, Made, Received
+    from objstore.fsck import Progress as Inspected
     from objstore.fsck import Report
     from objstore.gc import GcReport, Roots
+    from objstore.heal import Healed, Origin
     from objstore.remotes import Source, Target
     from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
@@ -123,11 +126,52 @@ class Store:
 
         return clone(self.root, self.objects, self.heads, remote, progress=progress)
 
-    def fsck(self) -> Report:
-        """Check everything; see `objstore.fsck`."""
-        from objstore.fsck import check
+    def bundle(
+        self,
+        out: Path,
+        keys: Collection[str] | None = None,
+        since: Source | None = None,
+        *,
+        split: int | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Made | None:
+        """Write living heads (all, or of `keys`) into one file, with all they reach; see `objstore.bundle.create`."""
+        from objstore.bundle import create
 
-        return check(self.root)
+        return create(
+            self.root,
+            self.objects,
+            self.heads,
+            out,
+            keys=keys,
+            since=since,
+            split=split,
+            force=force,
+            progress=progress,
+        )
+
+    def unbundle(self, bundle: Bundle, progress: Progress | None = None) -> Received:
+        """Take everything in that a bundle holds, or nothing; see `objstore.bundle.unbundle`."""
+        self._check_writable()
+        from objstore.bundle import unbundle
+
+        return unbundle(self.root, self.objects, self.heads, bundle, progress)
+
+    def fsck(self, level: str = "content", progress: Inspected | None = None) -> Report:
+        """Check the store; see `objstore.fsck`."""
+        from objstore.fsck import Level, check
+
+        return check(self.root, Level(level), progress=progress)
+
+    def heal(
+        self, sources: Sequence[Origin] = (), *, unite: bool = False, progress: Inspected | None = None
+    ) -> Healed:
+        """Repair what is damaged or missing; see `objstore.heal`."""
+        self._check_writable()
+        from objstore.heal import heal
+
+        return heal(self.root, sources, unite=unite, progress=progress)
 
     def tidy(self, limit: float | None = None) -> Tidied:
         """Fold heads and merge packs as far as it is due, for `limit` seconds at most; see `objstore.repack`.

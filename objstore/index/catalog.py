@@ -123,13 +123,14 @@ class _Again(Exception):
 
 
 class Catalog:
-    """The index of one store. keep: whether it may write below `cache/`.
+    """The index of one store. keep: whether it may write below `cache/`; trust: whether it believes what is there.
 
     Finding takes no lock: what it looks at is replaced whole, never emptied. What changes it holds `guard()`.
     """
 
-    def __init__(self, root: Path, *, keep: bool) -> None:
+    def __init__(self, root: Path, *, keep: bool, trust: bool = True) -> None:
         self._root = root
+        self._trust = trust
         self._folder = root / layout.INDEX
         self._keep = keep
         self._recent = _Recent()
@@ -428,6 +429,8 @@ class Catalog:
         return list(found.values())
 
     def _names(self) -> set[str]:
+        if not self._trust:
+            return set()
         try:
             return {name for name in os.listdir(self._folder) if name.endswith(layout.SEGMENT_SUFFIX)}
         except OSError:

@@ -22,16 +22,17 @@ def proof_of(blob_id: ObjectId, encoded: bytes) -> bytes:
 
 
 class Proofs:
-    """The proofs of one store. keep: whether new ones may be written below it."""
+    """The proofs of one store. keep: whether new ones may be written below it; trust: whether those there count."""
 
-    def __init__(self, root: Path, *, keep: bool) -> None:
+    def __init__(self, root: Path, *, keep: bool, trust: bool = True) -> None:
+        self._trust = trust
         self._path = root / layout.CACHE / "proofs"
         self._keep = keep
         self._known: set[bytes] = set()
         self._read = 0  # bytes the file had when it was read
 
     def __contains__(self, proof: bytes) -> bool:
-        return proof in self._known or (self._look() and proof in self._known)
+        return proof in self._known or (self._trust and self._look() and proof in self._known)
 
     def add(self, proof: bytes) -> None:
         """Remember a proof, on disk too if that can be."""

@@ -6,8 +6,8 @@ simply run again. Nothing that a remote sends is published before every byte of 
 
 from __future__ import annotations
 
-from objstore.sync.incoming import PullResult, clone, pull
+from objstore.sync.incoming import PullResult, clone, fetch, pull
 from objstore.sync.outgoing import PushResult, push
 from objstore.sync.shown import Progress
 
-__all__ = ["Progress", "PullResult", "PushResult", "clone", "pull", "push"]
+__all__ = ["Progress", "PullResult", "PushResult", "clone", "fetch", "pull", "push"]

@@ -12,10 +12,14 @@ from objstore.ids import hash_bytes
 
 
 class Cache:
-    """What is remembered of one remote. A note that cannot be written is only not remembered."""
+    """What is remembered of one remote. A note that cannot be written is only not remembered.
 
-    def __init__(self, root: Path, url: str) -> None:
-        self.folder = root / layout.CACHE / "remotes" / hash_bytes(url.encode()).hex()[:32]
+    Without a store (root None) nothing is: what is looked at once, such as a bundle, leaves no trace.
+    """
+
+    def __init__(self, root: Path | None, url: str) -> None:
+        base = Path(os.devnull) if root is None else root  # no file can be made below a file
+        self.folder = base / layout.CACHE / "remotes" / hash_bytes(url.encode()).hex()[:32]
 
     def read(self, name: str) -> bytes | None:
         """A note, or None."""

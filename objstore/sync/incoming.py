@@ -67,6 +67,34 @@ def clone(
     return _pull(root, objects, heads, shown, None, progress)
 
 
+def fetch(
+    root: Path,
+    objects: Objects,
+    remote: Source,
+    nodes: Collection[Node],
+    *,
+    exact: bool = False,
+    progress: Progress | None = None,
+) -> PullResult:
+    """Bring objects into the store at `root`, with everything they reach, from whatever packs the remote has.
+
+    exact: no frame that nothing asks for comes along, though it would cost no further request. No head is touched, and
+    what the remote lacks is passed over: ask the store again what is there. Raises RemoteError as `pull`.
+    """
+    shown = look(root, remote)
+    stage = Stage(root)
+    work = _Fetch(objects, stage, shown, greedy=False, exact=exact, progress=progress)
+    try:
+        try:
+            work.run_from(list(nodes))
+        finally:
+            packs = stage.publish(objects)
+    finally:
+        stage.remove()
+    damaged = {**shown.damaged, **work.library.damaged}
+    return PullResult((), work.objects, work.bytes, packs, (), tuple(sorted(damaged.items())))
+
+
 def pull(
     root: Path,
     objects: Objects,
@@ -84,6 +112,49 @@ def pull(
     same, nothing that is wrong is, and the error names both.
     """
     return _pull(root, objects, heads, look(root, remote), keys, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a `receive` did: as PullResult; or, where nothing was published, what is missing here and there.
+
+    lacking: heads that cannot be complete; missing: objects that nobody has; damaged: files that were wrong.
+    """
+
+    heads: tuple[Head, ...]
+    objects: int
+    bytes: int
+    packs: int
+    lacking: tuple[Head, ...]
+    missing: tuple[ObjectId, ...]
+    damaged: tuple[tuple[str, str], ...]
+
+
+def receive(
+    root: Path, objects: Objects, heads: Heads, shown: Shown, *, progress: Progress | None = None
+) -> Received:
+    """Bring all living heads that are shown into the store at `root`, as `pull` does, but all of it or nothing."""
+    objects.refresh()
+    wanted = new_heads(shown, heads)
+    stage = Stage(root)
+    fetch = _Fetch(objects, stage, shown, greedy=True, progress=progress)
+    try:
+        ready = fetch.run(wanted) if wanted else []
+        damaged = tuple(sorted({**shown.damaged, **fetch.library.damaged}.items()))
+        if damaged or len(ready) < len(wanted):
+            whole = {head.id for head in ready}
+            lacking = tuple(head for head in wanted if head.id not in whole)
+            return Received((), 0, fetch.bytes, 0, lacking, tuple(sorted(fetch.missing)), damaged)
+        packs = stage.publish(objects)
+    finally:
+        stage.remove()
+    publish_heads(root, ready)
+    return Received(tuple(ready), fetch.objects, fetch.bytes, packs, (), (), ())
+
+
+def new_heads(shown: Shown, heads: Heads) -> list[Head]:
+    """The heads that live there and that nothing here covers."""
+    return list(_wanted(shown, heads, None))
 
 
 def _pull(
@@ -169,12 +240,20 @@ class _Fetch:
     """
 
     def __init__(
-        self, objects: Objects, stage: Stage, shown: Shown, *, greedy: bool, progress: Progress | None
+        self,
+        objects: Objects,
+        stage: Stage,
+        shown: Shown,
+        *,
+        greedy: bool,
+        exact: bool = False,
+        progress: Progress | None,
     ) -> None:
         self._objects = objects
         self._stage = stage
         self._shown = shown
         self._greedy = greedy
+        self._exact = exact
         self._progress = progress
         self.library = Library(shown, objects.pack_ids())
         self._seen: set[ObjectId] = set()
@@ -188,13 +267,16 @@ class _Fetch:
 
     def run(self, wanted: list[Head]) -> list[Head]:
         """Fetch what the heads reach; returns those of which everything is here or in the stage."""
-        frontier: list[Node] = [(Kind.COMMIT, head.id) for head in wanted]
+        self.run_from([(Kind.COMMIT, head.id) for head in wanted])
+        return [head for head in wanted if self._is_complete(head)] if self.missing else wanted
+
+    def run_from(self, frontier: list[Node]) -> None:
+        """Fetch what these objects reach, they themselves first."""
         while frontier:
             absent = self._walk(frontier)
             self._get(absent)
             frontier = [node for node in absent if node[1] not in self.missing] or self._prove()
         self._lists.clear()
-        return [head for head in wanted if self._is_complete(head)] if self.missing else wanted
 
     def wrong(self) -> dict[str, str]:
         """The remote's files that were found wrong, and what is nowhere, each with what is wrong."""
@@ -243,6 +325,8 @@ class _Fetch:
         if node[0] is not Kind.COMMIT:
             return needs(source, node)
         commit = Commit.decode(source.read(node[1], Kind.COMMIT, limit=layout.RECORD_MAX))
+        if commit.deleted:
+            return []
         # History that was cut off may be absent everywhere; what is left of it there still comes along.
         parents = [
             p for p in commit.parents if not commit.cut or self._has(p) or self.library.find(p) is not None
@@ -286,6 +370,8 @@ class _Fetch:
 
     def _choose(self, pack_id: str, wanted: set[int]) -> list[int]:
         """The frames to fetch from a pack: the wanted ones, or all that hold something new where those are many."""
+        if self._exact:
+            return sorted(wanted)
         frames = self.library.footers[pack_id].frames
         new = [n for n in range(len(frames)) if n in wanted or self._is_new((pack_id, n))]
         whole = sum(frame.size for frame in frames)

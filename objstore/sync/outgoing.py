@@ -22,6 +22,7 @@ from objstore.ids import Kind, ObjectId
 from objstore.objects import Location, Objects
 from objstore.pack import ObjectEntry
 from objstore.publish import encode_group
+from objstore.records import Commit
 from objstore.remotes import Target
 from objstore.sync.claims import Claims, note_proved, proved
 from objstore.sync.frames import check, members, needs
@@ -102,15 +103,52 @@ def push(
     return PushResult(new, len(plan.missing), outbox.bytes, len(outbox.packs), shown.rolled_back, damaged)
 
 
-class _Plan:
-    """What the pushed heads reach, and what of it the remote lacks, in the order of a walk from the heads."""
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export did: objects, bytes and packs sent; what these name, or the heads are, and does not lie there."""
 
-    def __init__(self, objects: Objects, shown: Shown) -> None:
+    objects: int
+    bytes: int
+    packs: int
+    rests_on: dict[ObjectId, Kind]
+
+
+def export(
+    root: Path,
+    objects: Objects,
+    todo: list[Head],
+    shown: Shown,
+    held: Collection[ObjectId],
+    remote: Target,
+    *,
+    progress: Progress | None = None,
+) -> Exported:
+    """Put heads on an empty remote with what they reach, less what another one shows and the objects in `held`.
+
+    Its one table claims the packs put there, and nothing else. Raises as `push`.
+    """
+    plan = _Plan(objects, shown, held)
+    plan.walk(todo)
+    with workplace(root) as folder, Outbox(folder, look(None, remote), remote) as outbox:
+        _Packing(root, objects, plan, outbox, progress).run()
+        outbox.claim(outbox.packs, todo)
+    return Exported(len(plan.missing), outbox.bytes, len(outbox.packs), plan.rests_on())
+
+
+class _Plan:
+    """What the pushed heads reach, and what of it the remote lacks, in the order of a walk from the heads.
+
+    held: objects that lie there, with all that they reach, whatever it shows.
+    """
+
+    def __init__(self, objects: Objects, shown: Shown, held: Collection[ObjectId] = ()) -> None:
         self._objects = objects
         self._url = shown.remote.url
         self.there = Claims(shown)
         if shown.unclaimed or has_pending(shown):
             self.there.add_unclaimed(shown)
+        self.there.whole.update(held)
+        self._named: dict[ObjectId, Kind] = {}  # there, and named by what is missing, or a head
         self.reached: dict[ObjectId, Kind] = {}
         self.missing: dict[ObjectId, Kind] = {}
         self.adopted: dict[str, bytes] = {}  # packs that lie there unclaimed and are needed: their footers
@@ -118,6 +156,7 @@ class _Plan:
     def walk(self, todo: list[Head]) -> None:
         """Raises NotFound for an object that neither side has, Corrupt for one that is damaged here."""
         stack = [(Kind.COMMIT, h.id) for h in reversed(todo)]
+        self._name(stack)
         while stack:
             kind, object_id = stack.pop()
             if object_id in self.reached:
@@ -130,8 +169,22 @@ class _Plan:
                 kind is Kind.BLOB and any(i not in self.there for _, i in below)
             ):
                 self.missing[object_id] = kind
+                self._name(self._required(kind, object_id, below))
             stack += reversed(below)
         self.adopted = self.there.relied_on(self.reached)
+
+    def rests_on(self) -> dict[ObjectId, Kind]:
+        """What lies there, and has to, since what is missing there names it."""
+        return {i: kind for i, kind in self._named.items() if i not in self.missing}
+
+    def _name(self, nodes: list[Node]) -> None:
+        self._named.update((i, kind) for kind, i in nodes if i in self.there)
+
+    def _required(self, kind: Kind, object_id: ObjectId, below: list[Node]) -> list[Node]:
+        """Less the parents of a commit whose history is cut, which may be absent anywhere."""
+        if kind is Kind.COMMIT and Commit.decode(self._objects.read(object_id, kind)).cut:
+            return [node for node in below if node[0] is not Kind.COMMIT]
+        return below
 
     def _below(self, kind: Kind, object_id: ObjectId) -> list[Node]:
         try:

@@ -280,8 +280,10 @@ def read_footer(remote: Source, pack_id: str, size: int) -> bytes:
     return data
 
 
-def look(root: Path, remote: Source) -> Shown:
-    """List the remote and read what is new. Raises RemoteError, Unsupported, Corrupt.
+def look(root: Path | None, remote: Source) -> Shown:
+    """List the remote and read what is new; without a store (root None) remember nothing of it.
+
+    Raises RemoteError, Unsupported, Corrupt.
 
     At first contact the remote's `format` is read as well. A remote that showed heads before and now holds not even
     that file is taken for a disk that is not mounted: RemoteError.

@@ -185,8 +185,6 @@ def lying_packs(store: Store) -> list[tuple[str, PackWriter]]:
     lie = ChunkList(0, ((chunk[2][0][0], 5),)).encode()
     pack("does not make up", chunk, (*encode_list(lie, 5), [(other, 5)]))
     pack("length", chunk, (*encode_list(lie, 6), [(hash_object(Kind.BLOB, b"chunk!"), 6)]))
-    absent = ChunkList(0, ((ObjectId(b"\x07" * 32), 5),)).encode()
-    pack("not in this store", (*encode_list(absent, 5), [(other, 5)]))
     planes = FrameHeader(Kind.BLOB, Encoding.PLANES, (2, 0), 9, 3)
     pack("a plane is cut short", (planes, b"abc", [(other, 9)]))
     broken = FrameHeader(Kind.BLOB, Encoding.ZSTD, (0, 0), 9, 3)
@@ -203,6 +201,22 @@ def test_packs_that_lie_are_found(store: Store) -> None:
         assert all(p.where == path.relative_to(store.root).as_posix() for p in report.problems), named(report)
         path.unlink()
     assert check(store.root).clean
+
+
+def test_a_list_without_its_chunks_is_a_problem_only_where_a_head_reaches_it(store: Store) -> None:
+    """A collector may leave the list, whose pack holds other things, and take the chunks."""
+    absent = ChunkList(0, ((ObjectId(b"\x07" * 32), 5),)).encode()
+    blob = ObjectId(b"\x08" * 32)
+    writer = PackWriter(store.root / "tmp" / "x")
+    writer.add(*encode_list(absent, 5), [(blob, 5)])
+    place(store, writer)
+    assert check(store.root).clean
+    with store.begin() as transaction:
+        state = transaction.put(Kind.TREE, Tree((TreeEntry("a", Mode.FILE, blob, 5),)).encode())
+        transaction.commit(Commit(KEY, ("task", "p", "n"), (), 1, 1, state, {}))
+    report = check(store.root)
+    assert [p.where for p in report.problems] == [f"blob {'07' * 32}"]
+    assert report.problems[0].touches == (("task", "p", "n"),)
 
 
 def test_objects_that_overlap_in_a_frame_are_found(store: Store) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from objstore import layout, trash
 from objstore.errors import Corrupt, NotFound, StoreError
-from objstore.frame import Encoding, FrameHeader, compress, encode, encode_list
+from objstore.frame import Encoding, FrameHeader, encode, encode_list
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.index import Catalog, Location, build, catalog
 from objstore.index.proofs import Proofs
@@ -29,6 +29,7 @@ from objstore.objects import Objects
 from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter
 from objstore.records import ChunkList
 from objstore.store import Store
+from objstore.zstd import compress
 
 MIB = layout.MIB
 CHECKOUT = Path(__file__).parent.parent.parent

@@ -40,7 +40,8 @@ COMMANDS: Final = {
     "restore": Listed("Care", "removal", "Bring back a deleted task."),
     "gc": Listed("Care", "space", "Free the room of what nothing needs any more."),
     "du": Listed("Care", "space", "Show what takes how much room."),
-    "fsck": Listed("Care", "store", "Check every byte of the store."),
+    "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
+    "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),

@@ -84,7 +84,7 @@ def push(call: Call, name: str | None) -> None:
     if call.json:
         call.screen.document("push", {"remote": chosen, **_counts(done), "running": running})
         return
-    what = f"{_things(done.heads)}: {_transfer(done)}" if done.heads else "nothing new"
+    what = f"{things_of(done.heads)}: {_transfer(done)}" if done.heads else "nothing new"
     render.say(f"pushed to {chosen}: {what}")
     if running:
         render.say(f"{plural(running, 'task')} still running: push again when done")
@@ -110,7 +110,7 @@ def pull(call: Call, name: str | None) -> None:
     if call.json:
         call.screen.document("pull", {"remote": chosen, **_counts(done)})
         return
-    what = f"{_things(done.heads)}: {_transfer(done)}" if done.heads else "nothing new"
+    what = f"{things_of(done.heads)}: {_transfer(done)}" if done.heads else "nothing new"
     render.say(f"pulled from {chosen}: {what}")
 
 
@@ -153,7 +153,7 @@ def clone(call: Call, url: str, folder: Path | None) -> None:
     if call.json:
         call.screen.document("clone", {"store": os.fspath(root), "remote": kept, **_counts(done)})
     else:
-        render.say(f"cloned into {root}: {_things(done.heads)}: {_transfer(done)}")
+        render.say(f"cloned into {root}: {things_of(done.heads)}: {_transfer(done)}")
 
 
 def _folder_of(source: Path) -> Path:
@@ -166,7 +166,7 @@ def _folder_of(source: Path) -> Path:
 
 
 def _counts(done: PushResult | PullResult) -> dict[str, Any]:
-    kinds = _kinds(done.heads)
+    kinds = kinds_of(done.heads)
     return {
         "tasks": kinds[layout.TASK],
         "models": kinds[layout.MODEL],
@@ -178,15 +178,16 @@ def _counts(done: PushResult | PullResult) -> dict[str, Any]:
     }
 
 
-def _kinds(heads: Iterable[Head]) -> Counter[str]:
+def kinds_of(heads: Iterable[Head]) -> Counter[str]:
     """How many things of each kind: several heads may be of one."""
     return Counter(
         kind for kind, _ in {(head.commit.path[0] if head.commit.path else "", head.key) for head in heads}
     )
 
 
-def _things(heads: Sequence[Head]) -> str:
-    kinds = _kinds(heads)
+def things_of(heads: Sequence[Head]) -> str:
+    """What heads are of, in words: `2 tasks and 1 model`."""
+    kinds = kinds_of(heads)
     return render.joined(
         [plural(count, kind or "thing") for kind, count in sorted(kinds.items(), reverse=True)]
     )

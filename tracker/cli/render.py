@@ -309,26 +309,34 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Bytes done and to do, on one line of stderr that is redrawn ten times a second; nothing where nobody looks."""
+    """How far something is, on one line of stderr that is redrawn ten times a second; nothing where nobody looks.
 
-    def __init__(self, verb: str) -> None:
+    after: seconds in which nothing is shown, since most of what is told so is done by then.
+    """
+
+    def __init__(self, verb: str, after: float = 0.0) -> None:
         self._verb = verb
         self._on = sys.stderr is not None and sys.stderr.isatty()
-        self._next = 0.0
+        self._next = time.monotonic() + after
+        self._shown = False
 
     def __call__(self, done: int, total: int) -> None:
-        """Show how far it is."""
+        """Show bytes done and to do."""
+        self.show(f"{size(done)} of {size(total)}")
+
+    def show(self, text: str) -> None:
+        """Show any text."""
         now = time.monotonic()
         if self._on and now >= self._next:
-            self._next = now + 0.1
-            sys.stderr.write(f"\r{self._verb} {size(done)} of {size(total)} ".ljust(60))
+            self._next, self._shown = now + 0.1, True
+            sys.stderr.write(f"\r{self._verb} {text} ".ljust(60))
             sys.stderr.flush()
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._on and self._next:
+        if self._shown:
             sys.stderr.write("\r" + " " * 60 + "\r")
             sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""`tracker init`, `fsck`, `recover`, `demo`: the store as a whole."""
+"""`tracker init`, `recover`, `demo`: the store as a whole."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from objstore.errors import ReadOnly, StoreError
-from objstore.layout import FORMAT_FILE, UNION
+from objstore.layout import FORMAT_FILE
 from tracker import layout
 from tracker.cli import render
 from tracker.cli.command import Call, Command
-from tracker.cli.render import escape, plural, size
+from tracker.cli.render import escape
 from tracker.errors import TrackerError
 
 if TYPE_CHECKING:
-    from objstore.fsck import Problem, Report
     from tracker.adoption import Adopted
     from tracker.workspace import Workspace
-
-_INTEGRITY = 4
 
 
 @click.command(
@@ -57,85 +54,6 @@ def _new_root(named: Path | None, folder: Path | None) -> Path:
         return folder / layout.STORE
     by_environment = os.environ.get("TRACKER_DIR")
     return Path(by_environment) if by_environment else workspace.default_root(Path.cwd())
-
-
-# --- fsck ------------------------------------------------------------------------------------------------------------
-
-
-@click.command("fsck", cls=Command, examples=[("fsck", "exit code 4 when anything is wrong")])
-def fsck(call: Call) -> int:
-    """Decode and hash all that is stored, and follow all that tasks and models refer to. Changes nothing."""
-    workspace = call.open_as_it_is()
-    report = workspace.store.fsck()
-    unread = _unread(workspace, report)
-    if call.json:
-        call.screen.document("fsck", _report_record(report, unread))
-    else:
-        _print_report(call.screen, report, unread)
-    return _INTEGRITY if report.problems or unread else 0
-
-
-def _unread(workspace: Workspace, report: Report) -> dict[str, str]:
-    """Tasks and models whose records are what their hashes say and still cannot be read, with why."""
-    heads = workspace.store.heads
-    paths = {
-        head.key: head.commit.path for head in heads.sound(h for few in heads.live().values() for h in few)
-    }
-    touched = {path for problem in report.problems for path in problem.touches}
-    workspace.things()
-    return {
-        key: what for key, what in workspace.damaged.items() if key in paths and paths[key] not in touched
-    }
-
-
-def _report_record(report: Report, unread: dict[str, str]) -> dict[str, Any]:
-    problems = [
-        {
-            "where": problem.where,
-            "what": problem.what,
-            "touches": [_touched(path) for path in problem.touches],
-        }
-        for problem in report.problems
-    ]
-    problems += [{"where": key, "what": what, "touches": []} for key, what in unread.items()]
-    return {
-        "clean": not problems,
-        "packs": report.packs,
-        "objects": report.objects,
-        "bytes": report.size,
-        "heads": report.heads,
-        "problems": problems,
-    }
-
-
-def _touched(path: tuple[str, ...]) -> dict[str, str]:
-    return dict(zip(("kind", "project", "name"), (*path, "", "", ""), strict=False))
-
-
-def _print_report(screen: render.Screen, report: Report, unread: dict[str, str]) -> None:
-    for problem in report.problems:
-        _print_problem(screen, problem)
-    for key, what in unread.items():
-        screen.line(("damaged", "red"), f"  {key}: {escape(what)}")
-    checked = (
-        f"{plural(report.packs, 'pack')}, {plural(report.objects, 'object')}, {size(report.size)}, "
-        f"{plural(report.heads, 'head')} checked"
-    )
-    count = len(report.problems) + len(unread)
-    if not count:
-        screen.line(("clean", "green"), f": {checked}")
-        return
-    screen.line((plural(count, "problem"), "red"), f": {checked}")
-    render.say(
-        "what is damaged is never given out; where another copy of the store is sound, copy its "
-        f"{', '.join(UNION)} over these: what is damaged here is then read from there"
-    )
-
-
-def _print_problem(screen: render.Screen, problem: Problem) -> None:
-    screen.line(("damaged", "red"), f"  {escape(problem.where)}: {escape(problem.what)}")
-    for path in problem.touches:
-        screen.line(f"         in {escape(' / '.join(path))}")
 
 
 # --- recover ---------------------------------------------------------------------------------------------------------

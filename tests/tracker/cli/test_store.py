@@ -1,10 +1,9 @@
-"""`tracker init`, `fsck` and `recover`, by real processes."""
+"""`tracker init` and `recover`, by real processes."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.tracker.cli.conftest import Cli
 
 RUN = """
 import sys
@@ -38,66 +37,6 @@ def test_init_makes_a_store_in_the_git_root_else_here(cli: Cli) -> None:
     assert (again.code, again.err) == (0, "new/place/.tracker is there already\n")
     assert cli("init", "--store", "odd-name").code == 0
     assert (cli.folder / "odd-name/format").is_file()
-
-
-def test_fsck_of_a_sound_store_counts_what_it_checked(sample: Sample) -> None:
-    """Exit code 0."""
-    document = sample.cli("fsck", "--json").json
-    assert (document["clean"], document["problems"], document["heads"]) == (True, [], 7)
-    assert document["bytes"] > 9 << 20
-    done = sample.cli("fsck")
-    assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("clean: ")
-
-
-def test_fsck_names_the_damage_and_the_tasks_that_it_touches(sample: Sample, tmp_path: Path) -> None:
-    """Exit code 4, of fsck and of whoever would read the damaged bytes; what is sound is still read."""
-    shutil.copytree(sample.store, tmp_path / ".tracker")
-    cli = sample.cli.at(tmp_path)
-    cli("remote", "add", "backup", "backup")
-    cli("push")
-    large = max(tmp_path.glob(".tracker/packs/*/*.pack"), key=lambda path: path.stat().st_size)
-    data = bytearray(large.read_bytes())
-    data[len(data) // 2] ^= 1
-    large.write_bytes(bytes(data))
-
-    done = cli("fsck")
-    assert done.code == 4
-    assert f"damaged  {large.relative_to(tmp_path / '.tracker')}: " in done.out
-    assert "in task / vision/digits / lr 0.1\n" in done.out
-    document = cli("fsck", "--json")
-    assert (document.code, document.json["clean"]) == (4, False)
-    touched = [each for problem in document.json["problems"] for each in problem["touches"]]
-    assert {"kind": "task", "project": "vision/digits", "name": "lr 0.001"} in touched
-
-    assert cli("cat", f"{sample.ids['best']}:big").code == 4
-    get = cli("get", f"{sample.ids['best']}:big", "-o", "x")
-    assert get.code == 4
-    assert not (tmp_path / "x").exists()
-    assert cli("ls", "--json").json["total"] == 5
-
-    assert "copy its packs, refs, refs.packed over these" in done.err
-    for part in ("packs", "refs", "refs.packed"):
-        if (tmp_path / "backup" / part).exists():
-            shutil.copytree(tmp_path / "backup" / part, tmp_path / ".tracker" / part, dirs_exist_ok=True)
-    assert cli("get", f"{sample.ids['best']}:big", "-o", "x").code == 0
-    assert (tmp_path / "x").read_bytes() == (sample.folder / "big.bin").read_bytes()
-
-
-def test_a_damaged_head_is_named_and_hides_nothing_else(sample: Sample, tmp_path: Path) -> None:
-    """A warning after the output, and exit code 4 for who asks for that very task."""
-    shutil.copytree(sample.store, tmp_path / ".tracker")
-    cli = sample.cli.at(tmp_path)
-    (head,) = tmp_path.glob(f".tracker/refs/*/{sample.ids['failed']}.*")
-    head.write_bytes(head.read_bytes()[:-7] + b"nothing")
-    done = cli("ls", "--json")
-    assert done.code == 0
-    assert sample.ids["failed"] not in {task["id"] for task in done.json["tasks"]}
-    assert done.json["total"] == 4
-    assert done.err.startswith(
-        f"tracker: warning: {head.relative_to(tmp_path / '.tracker')} is damaged and left out: "
-    )
-    assert cli("fsck").code == 4
 
 
 def start(cli: Cli, name: str, **changes: str) -> tuple[subprocess.Popen[str], str]:
