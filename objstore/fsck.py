@@ -19,8 +19,8 @@ from objstore.graph import Node, edges
 from objstore.heads import Head, Heads, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Location, Objects, pack_files
-from objstore.pack import Footer, read_footer
-from objstore.scrub import Fault, Scrubber, open_regular
+from objstore.pack import footer_bytes, trailer_size
+from objstore.scrub import Contents, Fault, Scrubber, open_regular
 
 Progress = Callable[[str, int, int], None]  # (what is done, how much of it, of how much; 0: not known)
 
@@ -177,6 +177,7 @@ class Inspection:
     # --- packs -------------------------------------------------------------------------------------------------------
 
     def _check_packs(self) -> None:
+        self.objects.refresh()  # before the ids are collected: to build an index takes memory, too
         checked: set[str] = set()
         with Scrubber(content=self._level is Level.CONTENT) as scrubber:
             while found := set(pack_files(self._root)) - checked:
@@ -217,7 +218,7 @@ class Inspection:
         where = layout.pack_path(pack_id)
         size = os.fstat(fd).st_size
         try:
-            footer = read_footer(fd, pack_id)
+            contents = _contents(fd, pack_id)
         except Unsupported as error:
             self._note(where, str(error), UPDATE)
             return
@@ -226,10 +227,10 @@ class Inspection:
             return
         self._packs += 1
         self._size += size
-        self._count(footer)
+        self._count(contents)
         faults: list[Fault] = []
         if self._level._reads_packs and pack_id not in self._trusted:
-            faults = list(scrubber.faults(fd, footer, self._step))
+            faults = list(scrubber.faults(fd, contents, self._step))
         else:
             self._step(size)
         if faults:
@@ -237,12 +238,12 @@ class Inspection:
         else:
             self.sound.add(pack_id)
 
-    def _count(self, footer: Footer) -> None:
-        for entry in footer.objects:
-            self._ids.add(entry.id)
-        lists = {n for n, frame in enumerate(footer.frames) if frame.header.encoding is Encoding.LIST}
-        if lists:
-            self._lists.update(entry.id for entry in footer.objects if entry.frame in lists)
+    def _count(self, contents: Contents) -> None:
+        for object_id in contents.ids():
+            self._ids.add(object_id)
+        for number, frame in enumerate(contents.frames):
+            if frame.header.encoding is Encoding.LIST:
+                self._lists.add(contents.inside(number)[0].id)
 
     def _step(self, size: int) -> None:
         self._done += size
@@ -505,6 +506,15 @@ class IdSet:
         while at % self._TAIL and at > 0:  # the end of one id and the beginning of the next
             at = shelf.find(tail, at + 1)
         return at >= 0
+
+
+def _contents(fd: int, pack_id: str) -> Contents:
+    """What an open pack holds. Raises Corrupt where its footer does not hash to its id, or does not fit the file."""
+    footer, size = footer_bytes(fd, pack_id)
+    contents = Contents(footer)
+    if contents.size + len(footer) + trailer_size() != size:
+        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
+    return contents
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from objstore.rewrite import rewrite
 _T = TypeVar("_T")
 Roots = Callable[[], Iterable[Node]]
 
-_TRIES: Final = 5  # rounds that begin anew because other processes moved packs meanwhile
+_TRIES: Final = 10  # rounds that begin anew because other processes moved packs meanwhile
 _NAMED: Final = 3  # objects that a refusal names
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -124,6 +124,8 @@ def rescue(root: Path, nodes: Collection[Node]) -> Amount:
             for number, what in links.damaged.items():
                 if needed[number]:
                     raise Corrupt(f"{inventory.id(number)} cannot be read: {what}: run fsck --heal")
+            if (needed & ~inventory.has([*inventory.packs(), *inventory.aside()])).any():
+                continue
             return Amount.of(_put_back(root, file) for file in _rescued(inventory, needed))
     raise StoreError("other processes moved packs again and again: try it later")
 
@@ -145,18 +147,30 @@ class _Refused(Exception):
     """Something that has to be known is not: nothing may be deleted."""
 
 
+class _Missing(_Refused):
+    """An object that is needed is in no pack, or heads are nowhere: perhaps not yet, or not any more."""
+
+
 def _settled(wish: _Wish) -> GcReport:
     """One round; begun anew where other processes moved packs while it looked, before it had changed anything."""
+    missing = 0
     for _ in range(_TRIES):
-        with suppress(Changed):
+        try:
             return _Round(wish).run()
+        except Changed:
+            continue
+        except _Missing:
+            # A head may come just now, or a writer that is not complete takes its own back: what is lost is so twice.
+            missing += 1
+            if missing > 1:
+                raise
     raise _Refused("other processes moved packs again and again: run it later")
 
 
 def _joined(first: GcReport, then: GcReport) -> GcReport:
     return GcReport(
         kept=then.kept,
-        aside=first.aside + then.aside,
+        aside=then.waiting,  # of what the first set aside, the second has deleted all that it still could
         rewritten=first.rewritten + then.rewritten,
         put_back=first.put_back + then.put_back,
         deleted=first.deleted + then.deleted,
@@ -262,17 +276,18 @@ class _Round:
             raise _Refused(f"{name} cannot be read: {what}: run fsck --heal")
         links = _guarded(lambda _: Links(inventory), self._root)
         if links.commits and not heads:
-            raise _Refused(
+            raise _Missing(
                 "packs hold commits, but there is no head at all: were refs/ and refs.packed/ lost?"
             )
         strict = [*((Kind.COMMIT, head.id) for head in heads), *more]
         needed = _reach(inventory, links, strict, heads)
         needed = links.reach(self._spared(inventory, heads, confirmed), needed)
+        if (needed & ~inventory.has([*inventory.packs(), *inventory.aside()])).any():
+            raise Changed("a pack that is needed was moved or deleted since it was listed")
         _check_sound(inventory, links, needed)
         plan = _Plan(inventory, needed, heads, rescued=_rescued(inventory, needed))
-        for holding in inventory.holdings:
-            if holding.file.epoch is None:
-                self._judge(plan, holding)
+        for holding in inventory.packs():
+            self._judge(plan, holding)
         return plan
 
     def _spared(self, inventory: Inventory, heads: list[Head], confirmed: Collection[str]) -> Column:
@@ -282,9 +297,7 @@ class _Round:
             if head.commit.deleted and str(head.id) not in confirmed:
                 ids += [head.commit.state, *head.commit.parents]
         found = inventory.find(ids)
-        young = [
-            inventory.of(h) for h in inventory.holdings if h.file.epoch is None and self._is_young(h.file)
-        ]
+        young = [inventory.of(holding) for holding in inventory.packs() if self._is_young(holding.file)]
         return np.concatenate([found[found >= 0], *young])
 
     def _is_young(self, file: PackFile) -> bool:
@@ -342,7 +355,8 @@ class _Round:
             return False  # another gc was faster
         except OSError as error:
             self._kept.append(file.size)
-            self._problems.append(f"{file.name} cannot be set aside: {error}")
+            hint = ": gc --now needs no room" if error.errno in _NO_ROOM and not self._wish.now else ""
+            self._problems.append(f"{file.name} cannot be set aside: {error}{hint}")
             return False
         self._aside.append(file.size)
         return True
@@ -409,7 +423,7 @@ def _reach(inventory: Inventory, links: Links, nodes: list[Node], heads: list[He
     if absent:
         names = {head.id: " / ".join(head.commit.path) for head in heads}
         kind, object_id = absent[0]
-        raise _Refused(
+        raise _Missing(
             f"{kind.name.lower()} {object_id} is missing, which {names.get(object_id, 'a running task')} needs: "
             "run fsck --heal"
         )
@@ -418,7 +432,7 @@ def _reach(inventory: Inventory, links: Links, nodes: list[Node], heads: list[He
     if broken:
         gone = [str(object_id) for number in broken for object_id in links.absent[number]]
         touched = _touched(inventory, links, set(broken), heads)
-        raise _Refused(f"missing, and needed by {touched}: {_few(gone)}: run fsck --heal")
+        raise _Missing(f"missing, and needed by {touched}: {_few(gone)}: run fsck --heal")
     return reached
 
 
@@ -446,10 +460,9 @@ def _few(texts: list[str]) -> str:
 
 def _rescued(inventory: Inventory, needed: Column) -> list[PackFile]:
     """Packs in the trash that hold what is needed and no pack in packs/ has, those first that were set aside last."""
-    lacking = needed & ~inventory.here()
+    lacking = needed & ~inventory.has(inventory.packs())
     found = []
-    aside = [holding for holding in inventory.holdings if holding.file.epoch is not None]
-    for holding in sorted(aside, key=lambda h: -(h.file.epoch or 0)):
+    for holding in inventory.aside():
         numbers = inventory.of(holding)
         if lacking[numbers].any():
             lacking[numbers] = False
@@ -509,12 +522,8 @@ def _sweep(root: Path, clock: float, stale: float) -> list[int]:
     old = [(path, stale) for path in _entries(root / layout.TMP)]
     for base in layout.UNION:
         old += [(path, stale) for path in _files(root / base) if _is_leftover(path.name)]
-    notes = root / layout.CACHE / "remotes"  # what a remote once showed: without it a rollback is not noticed
-    for path in _files(root / layout.CACHE):
-        if path.name.endswith(".part"):
-            old.append((path, stale))
-        elif not path.is_relative_to(notes):
-            old.append((path, layout.CACHE_STALE))
+    old += [(path, stale) for path in _files(root / layout.CACHE) if path.name.endswith(".part")]
+    old += [(path, layout.CACHE_STALE) for path in _files(root / layout.CACHE / "stat")]
     return [size for path, age in old if (size := _remove_old(path, clock - age)) is not None]
 
 

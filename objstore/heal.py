@@ -25,13 +25,13 @@ from objstore.heads import Head, Heads, living
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.large import LargeBlob, fill
 from objstore.objects import Objects
-from objstore.pack import Footer, PackWriter, read_footer
+from objstore.pack import PackWriter, footer_bytes, read_footer
 from objstore.publish import Transaction, move_into_place, publish_pack, temporary
 from objstore.records import Commit
 from objstore.remotes import Source
 from objstore.remotes.folder import FolderRemote
 from objstore.salvage import Piece, heads_of_table, pieces
-from objstore.scrub import open_regular
+from objstore.scrub import Contents, open_regular
 from objstore.sync import fetch, pull
 from objstore.sync.cache import Cache
 from objstore.sync.stage import publish_heads
@@ -176,7 +176,7 @@ class _Heal:
 
     def _save_sound(self, fd: int, pack_id: str) -> bool:
         """Write what is sound and nowhere else into a new pack; whether that is this very pack again."""
-        footer = self._footer(pack_id)
+        footer = self._footer(fd, pack_id)
         writer, pool = PackWriter(temporary(self._root)), PackWriter(temporary(self._root))
         fresh = 0
         try:
@@ -204,14 +204,14 @@ class _Heal:
         writer.path.rename(target)
         self._pooled.append(where)
 
-    def _footer(self, pack_id: str) -> Footer | None:
+    def _footer(self, fd: int, pack_id: str) -> Contents | None:
         """The footer that a pack should have: its own, else as a table or an earlier look at a remote has it."""
         with suppress(StoreError, OSError):
-            return self.objects.footer(pack_id)
+            return Contents(footer_bytes(fd, pack_id)[0])
         for data in self._known_footers(pack_id):
             if hash_bytes(data).hex() == pack_id:
                 with suppress(StoreError):
-                    return Footer.decode(data)
+                    return Contents(data)
         return None
 
     def _known_footers(self, pack_id: str) -> Iterator[bytes]:

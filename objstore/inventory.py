@@ -117,12 +117,13 @@ class _Records:
 
 @dataclass(slots=True)
 class Holding:
-    """One pack and its rows in the columns of the inventory."""
+    """One pack and its rows in the columns of the inventory. gone: another process has deleted it since."""
 
     file: PackFile
     first: int
     last: int
     records: _Records | None
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -146,16 +147,17 @@ class Inventory:
         loaded: dict[str, tuple[PackFile, Column, Column]] = {}
         for _ in range(_TRIES):
             damaged: dict[str, str] = {}
+            moved = False
             files = _one_each(pack_files(root), with_trash=with_trash)
             for file in files:
                 if file.id not in loaded:
                     try:
                         loaded[file.id] = (file, *read_columns(root / file.name, file.id))
                     except FileNotFoundError:
-                        break
+                        moved = True  # or deleted: the next listing tells
                     except Corrupt as error:
                         damaged[file.name] = str(error)
-            else:
+            if not moved:
                 parts = [(file, *loaded.pop(file.id)[1:]) for file in files if file.id in loaded]
                 return cls._of(root, parts, {n: w for n, w in damaged.items() if n.startswith(layout.PACKS)})
         raise Changed("packs come and go faster than they can be listed: try again")
@@ -201,13 +203,21 @@ class Inventory:
         """The id of an object."""
         return ObjectId(self.ids[number].astype(">u8").tobytes())
 
-    def here(self) -> Column:
-        """Per object, whether a pack in packs/ has it."""
+    def has(self, holdings: Iterable[Holding]) -> Column:
+        """Per object, whether one of these packs has it."""
         found = np.zeros(self.count, np.bool_)
-        for holding in self.holdings:
-            if holding.file.epoch is None:
-                found[self.of(holding)] = True
+        for holding in holdings:
+            found[self.of(holding)] = True
         return found
+
+    def packs(self) -> list[Holding]:
+        """Those in packs/."""
+        return [holding for holding in self.holdings if holding.file.epoch is None and not holding.gone]
+
+    def aside(self) -> list[Holding]:
+        """Those in the trash, what was set aside last first."""
+        found = [holding for holding in self.holdings if holding.file.epoch is not None and not holding.gone]
+        return sorted(found, key=lambda holding: -(holding.file.epoch or 0))
 
     def of(self, holding: Holding) -> Column:
         """The numbers of the objects in a pack, one for each copy."""
@@ -312,7 +322,7 @@ class Links:
     """What names what: the edges of `docs/format.md`, of all objects of an inventory.
 
     absent: per object the ids that it names, that no pack has, and that may not be absent; damaged: objects without a
-    sound copy of what they name, with why. Raises Changed where a pack went meanwhile, and OSError.
+    sound copy of what they name, with why. Raises OSError.
     """
 
     def __init__(self, inventory: Inventory) -> None:
@@ -326,7 +336,7 @@ class Links:
         self._lists: dict[int, list[list[ObjectId]]] = {}  # per large blob, what each of its lists names
         for holding in inventory.holdings:
             if holding.records is not None:
-                self._pack(holding.file, holding.records)
+                self._pack(holding, holding.records)
         self._flush()
         self._large()
         for number in [n for n in self.damaged if self._read[n]]:
@@ -371,11 +381,13 @@ class Links:
 
     # --- reading records -------------------------------------------------------------------------------------------
 
-    def _pack(self, file: PackFile, records: _Records) -> None:
-        try:
-            fd = os.open(self._inventory.root / file.name, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise Changed(f"{file.name} is gone since it was listed") from error
+    def _pack(self, holding: Holding, records: _Records) -> None:
+        file = holding.file
+        fd = _opened(self._inventory.root, file)
+        if fd is None:
+            holding.gone = True
+            self.damaged.update((number, f"{file.name} is gone") for number in records.numbers.tolist())
+            return
         try:
             for place, frame in enumerate(records.frames):
                 inside = slice(int(records.starts[place]), int(records.starts[place + 1]))
@@ -470,6 +482,15 @@ class Links:
             gone = [ids[place] for place in np.flatnonzero(found < 0).tolist()]
             if gone:
                 self.absent.setdefault(number, []).extend(gone)
+
+
+def _opened(root: Path, file: PackFile) -> int | None:
+    """A descriptor of a pack, wherever it has been moved since the listing; None where it is gone."""
+    name = layout.pack_path(file.id)
+    for path in (root / file.name, root / name, *trash.find(root, name)):
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return None
 
 
 def _frame(fd: int, frame: Column, offset: int) -> bytes:

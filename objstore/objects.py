@@ -35,8 +35,10 @@ _FRAMES_KEPT: Final = (
 )  # bytes of decoded frames kept: neighbours are often read one after another
 _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
 _FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
+_PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _THREADS: Final = 2
+_TRIES: Final = 32  # looks for an object whose packs are merged away meanwhile
 _AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
 _POOL_MIN: Final = 8 * layout.MIB  # bytes to read from which threads are worth their start
 
@@ -147,6 +149,7 @@ class Objects:
                 self._index.doubt(place)
             self._frames.clear()
             self._frames_size = 0
+            self._scrubbed.clear()
             self._maps.clear()
             self.refresh()
 
@@ -162,6 +165,11 @@ class Objects:
         """Every known copy of an object, without looking for new packs."""
         self._look()
         return self._index.find(object_id)
+
+    def holder(self, object_id: ObjectId) -> tuple[str, bool] | None:
+        """A pack with a copy of the object, and whether that is a chunk list; None where no pack has one."""
+        self._look()
+        return self._index.holder(object_id)
 
     def has(self, object_id: ObjectId) -> bool:
         """Whether a readable pack holds the object."""
@@ -209,14 +217,18 @@ class Objects:
         return self._index.resolve(prefix)
 
     def _copies(self, object_id: ObjectId) -> list[Location]:
-        found = self.locate(object_id)
-        for _ in range(2):
-            # Twice: a listing that began before a merged pack came and ended after its inputs went shows neither.
-            if found:
-                return found
+        if found := self.locate(object_id):
+            return found
+        before: frozenset[str] | None = None
+        for _ in range(_TRIES):
             self.refresh()
-            found = self.locate(object_id)
-        found = found or self._set_aside(object_id)
+            if found := self.locate(object_id):
+                return found
+            # A listing that began before a merged pack came and ended after its inputs went shows neither: so on, until
+            # two listings are alike.
+            if before == (before := self.pack_ids()):
+                break
+        found = self._set_aside(object_id)
         if not found:
             if self.damaged:  # it may well have been in one of those
                 count = len(self.damaged)
@@ -294,16 +306,17 @@ class Objects:
 
     def _sound(self, object_id: ObjectId, kind: Kind, *, lists: bool = True) -> bytes | Location:
         """The content of a copy that is good, or where that is a chunk list, its place. Raises NotFound, Corrupt."""
-        places = self._copies(object_id)
-        try:
-            return self._pick(object_id, kind, places, lists=lists)
-        except Corrupt:
-            self._look_again(places)
-        try:
-            return self._pick(object_id, kind, self._copies(object_id), lists=lists)
-        except Corrupt:
-            if not (places := self._set_aside(object_id)):
-                raise
+        for tries in range(_TRIES):
+            places = self._copies(object_id)
+            try:
+                return self._pick(object_id, kind, places, lists=lists)
+            except Corrupt:
+                self._look_again(places)
+                # Once more in any case; and again while packs are merged away faster than they can be opened.
+                if tries and self.pack_ids() >= {place.pack_id for place in places if not place.aside}:
+                    break
+        if not (places := self._set_aside(object_id)):
+            places = self._copies(object_id)
         return self._pick(object_id, kind, places, lists=lists)
 
     def _pick(
@@ -444,12 +457,23 @@ class Objects:
         if top.level == 0:
             return at, items
         skipped, chunks = at, list[tuple[ObjectId, int]]()
+        self._read_ahead([page_id for page_id, _ in items[:_PAGES_AHEAD]])
         for page_id, size in items:
             before, inside = self._page_map(place, page_id, size).between(max(offset - at, 0), end - at)
             skipped = skipped if chunks else at + before
             chunks += inside
             at += size
         return skipped, chunks
+
+    def _read_ahead(self, page_ids: list[ObjectId]) -> None:
+        """Read pages that are neighbours at once, into the frames that are kept; what fails is read again alone."""
+        unread = [page_id for page_id in page_ids if page_id not in self._maps]
+        places = [places[0] for places in map(self.locate, unread) if places]
+        if len(places) > 1:
+            with suppress(StoreError):
+                for run in _runs([[_Piece(place.entry.id, place.entry.size, place)] for place in places]):
+                    for _ in self._fetch_run(run):
+                        pass
 
     def _top_map(self, place: Location) -> ListMap:
         found = self._map((place.pack_id, place.at), lambda: self._content(place))
@@ -586,8 +610,8 @@ class Objects:
             for piece in pieces:
                 entry = _place(piece).entry
                 content = raw[entry.offset : entry.offset + entry.size]
-                if len(content) != piece.size or hash_object(Kind.BLOB, content) != piece.id:
-                    raise Corrupt(f"chunk {piece.id} is not what its id says")
+                if len(content) != piece.size or hash_object(place.kind, content) != piece.id:
+                    raise Corrupt(f"object {piece.id} is not what its id says")
                 yield content
 
     # --- frames --------------------------------------------------------------------------------------------------

@@ -84,9 +84,8 @@ class Footer:
     @classmethod
     def decode(cls, data: bytes) -> Footer:
         """Parse and check. Raises Corrupt or Unsupported."""
-        n_frames, _ = footer_counts(data)
-        split = _FOOTER.size + n_frames * _FRAME.size
-        frames = tuple(_frames(memoryview(data)[_FOOTER.size : split]))
+        frames = footer_frames(data)
+        split = _FOOTER.size + len(frames) * _FRAME.size
         objects = tuple(
             ObjectEntry(ObjectId(i), f, o, n) for i, f, o, n in _OBJECT.iter_unpack(memoryview(data)[split:])
         )
@@ -117,6 +116,12 @@ def footer_counts(data: bytes) -> tuple[int, int]:
     if len(data) != _FOOTER.size + n_frames * _FRAME.size + n_objects * _OBJECT.size:
         raise Corrupt("a pack footer's length is not what its counts say")
     return n_frames, n_objects
+
+
+def footer_frames(data: bytes) -> tuple[FrameEntry, ...]:
+    """The frames in a footer's bytes, in file order. Raises Corrupt or Unsupported."""
+    n_frames, _ = footer_counts(data)
+    return tuple(_frames(memoryview(data)[_FOOTER.size : _FOOTER.size + n_frames * _FRAME.size]))
 
 
 def _frames(data: memoryview) -> Iterator[FrameEntry]:

@@ -23,7 +23,8 @@ from objstore.objects import Objects
 from objstore.pack import PackWriter
 from objstore.records import Commit
 
-_IN_HAND_MAX = 16 * layout.MIB  # bytes of relied-on content kept, to store it anew should a collector take it
+_IN_HAND_MAX = 16 * layout.MIB  # bytes of content kept until the heads are there, should a collector take it
+_IN_HAND_EACH = 256  # bytes that an object costs besides
 
 Encoded = list[tuple[FrameHeader, bytes | memoryview, list[tuple[ObjectId, int]]]]
 
@@ -55,7 +56,7 @@ class Transaction:
         self._staged: set[ObjectId] = set()
         self._waiting: set[ObjectId] = set()  # staged, and in no published pack yet
         self._relied: dict[str, set[ObjectId]] = {}  # by the pack that had a sound copy
-        self._in_hand: dict[ObjectId, tuple[Kind, bytes]] = {}  # of what is relied on, while memory allows
+        self._in_hand: dict[ObjectId, tuple[Kind, bytes]] = {}  # to be put again, while memory allows
         self._in_hand_size = 0
         self._small: PackWriter | None = None
         self._commits: list[Commit] = []
@@ -99,19 +100,24 @@ class Transaction:
 
         By the index alone: no stored byte is read.
         """
-        places = self._objects.locate(object_id)
-        if not places:
+        found = self._objects.holder(object_id)
+        if found is None:
             return False
-        needed = [object_id]
-        if places[0].is_list:
-            if not self._objects.complete(object_id):
+        pack_id, is_list = found
+        if is_list and not self._rely_on_chunks(object_id):
+            return False
+        self._relied.setdefault(pack_id, set()).add(object_id)
+        return True
+
+    def _rely_on_chunks(self, object_id: ObjectId) -> bool:
+        places = self._objects.locate(object_id)
+        if not places or not self._objects.complete(object_id):
+            return False
+        for chunk_id, _ in self._objects.chunks(places[0]):
+            found = self._objects.holder(chunk_id)
+            if found is None:
                 return False
-            needed += [chunk_id for chunk_id, _ in self._objects.chunks(places[0])]
-        for each in needed:
-            found = self._objects.locate(each)
-            if not found:
-                return False
-            self._relied.setdefault(found[0].pack_id, set()).add(each)
+            self._relied.setdefault(found[0], set()).add(chunk_id)
         return True
 
     def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:
@@ -207,15 +213,17 @@ class Transaction:
             group = self._groups[kind] = _Group()
         self._staged.add(object_id)
         self._waiting.add(object_id)
+        self._keep_in_hand(object_id, kind, raw)
         group.members.append((object_id, raw))
         group.size += len(raw)
         if group.size >= layout.GROUP_RAW_MAX:
             self._flush(kind)
 
     def _keep_in_hand(self, object_id: ObjectId, kind: Kind, raw: bytes) -> None:
-        if object_id not in self._in_hand and self._in_hand_size + len(raw) <= _IN_HAND_MAX:
+        size = len(raw) + _IN_HAND_EACH
+        if object_id not in self._in_hand and self._in_hand_size + size <= _IN_HAND_MAX:
             self._in_hand[object_id] = kind, raw
-            self._in_hand_size += len(raw)
+            self._in_hand_size += size
 
     def _flush(self, kind: Kind) -> None:
         group = self._groups.pop(kind, None)

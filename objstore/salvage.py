@@ -18,10 +18,10 @@ from objstore.errors import StoreError
 from objstore.frame import HEADER_SIZE, MAGIC, Encoding, FrameHeader, decode
 from objstore.heads import Head
 from objstore.ids import Kind, ObjectId, hash_object
-from objstore.pack import Footer, trailer_size
+from objstore.pack import trailer_size
 from objstore.publish import encode_group
 from objstore.records import ChunkList
-from objstore.scrub import PARSERS, examine, members, read_at
+from objstore.scrub import PARSERS, Contents, examine, read_at
 from objstore.zstd import decompress
 
 _FOOTER_MAGIC: Final = b"OSPF\x01\0\0\0"
@@ -60,7 +60,7 @@ class Piece:
         return self.header.encoding is Encoding.LIST
 
 
-def pieces(fd: int, footer: Footer | None) -> Iterator[Piece]:
+def pieces(fd: int, footer: Contents | None) -> Iterator[Piece]:
     """The sound objects of an open pack file, in their order. Raises OSError when the file cannot be read at all.
 
     footer: the pack's true one, where it is known; else what is left of the one in the file has to do.
@@ -76,8 +76,9 @@ def pieces(fd: int, footer: Footer | None) -> Iterator[Piece]:
 # --- with a footer ---------------------------------------------------------------------------------------------------
 
 
-def _by_footer(fd: int, footer: Footer) -> Iterator[Piece]:
-    for number, (frame, inside) in enumerate(zip(footer.frames, members(footer), strict=True)):
+def _by_footer(fd: int, footer: Contents) -> Iterator[Piece]:
+    for number, frame in enumerate(footer.frames):
+        inside = footer.inside(number)
         try:
             data = read_at(fd, frame.offset, frame.size)
         except OSError:

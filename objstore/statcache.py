@@ -12,10 +12,9 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
@@ -26,7 +25,7 @@ _HEAD: Final = struct.Struct(
     "<8s8sII"
 )  # magic, checksum of what follows, bytes of the origin, number of rows
 _MAGIC: Final = b"OSSTAT1\n"
-_STAT: Final = struct.Struct("<QQQQQ")  # size, mtime, ctime, inode, device
+_STAT: Final = struct.Struct("<QqqQQ")  # size, mtime, ctime, inode, device
 _ROW: Final = struct.Struct(f"<{_STAT.size}s{SIZE}sQ")  # stat, blob id, spots
 _64_BITS: Final = (1 << 64) - 1
 
@@ -38,8 +37,7 @@ _COARSE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What a file was when it was stored; `spots` as `spots_of` gave it then."""
 
     object_id: ObjectId
@@ -59,7 +57,7 @@ class StatCache:
         self._origin = _origin(source)
         self._path = root / layout.STAT_CACHE / _name(self._origin)
         self._part, self._taken = _begin(root)
-        self._rewrite = forget
+        self._rewrite = False
         names, self._rows = ([], b"") if forget or self._part is None else _read(self._path, self._origin)
         self._known = {name: at * _ROW.size for at, name in enumerate(names)}
         self._found: dict[str, bytes] = {}
@@ -87,8 +85,10 @@ class StatCache:
         at = self._known.get(name)
         if at is None:
             return None
-        was, object_id, spots = _ROW.unpack_from(self._rows, at)
-        return Known(ObjectId(object_id), status.st_size, spots) if was == _stat(status) else None
+        if not self._rows.startswith(_stat(status), at):
+            return None
+        _, object_id, spots = _ROW.unpack_from(self._rows, at)
+        return Known(ObjectId(object_id), status.st_size, spots)
 
     def blobs(self) -> Iterator[ObjectId]:
         """What all known files were."""
@@ -163,8 +163,8 @@ def spots_of(fd: int, size: int) -> int:
 def _stat(status: os.stat_result) -> bytes:
     return _STAT.pack(
         status.st_size,
-        status.st_mtime_ns & _64_BITS,
-        status.st_ctime_ns & _64_BITS,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
         status.st_ino & _64_BITS,
         status.st_dev & _64_BITS,
     )

@@ -1,7 +1,8 @@
 """What is set aside before it is deleted: `trash/<seconds since 1970>/` holds files under the names they had.
 
-The only way out of a store. Moving a file there and back is one rename each; who deletes is `gc` alone. Beside that,
-`trash/confirmed/` names the commits whose deletion somebody has asked for at this very place.
+The only way out of a store. Moving a file there and back is one rename each; who deletes is `gc`, and `repack` what it
+has set aside itself. Beside that, `trash/confirmed/` names the commits whose deletion somebody has asked for at this
+very place.
 """
 
 from __future__ import annotations

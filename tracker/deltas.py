@@ -77,11 +77,6 @@ def fold(source: Journal, after: int) -> Fold:
         folded.add_all(journal.read(source.folder, after))
     except CorruptRecord as error:
         folded.broken = f"event {folded.last + 1}: {error}"
-    if (
-        folded.first > after + 1
-    ):  # what lies behind a gap must not be covered: it would stand for what is missing
-        first, folded = folded.first, Fold(source.writer)
-        folded.broken = f"events {after + 1} to {first - 1} are missing"
     if after and any(number not in folded.series for number in _numbers(folded)):
         folded.series = {**_declared(source, after), **folded.series}
     return folded

@@ -7,7 +7,10 @@ from typing import Final
 STORE: Final = ".tracker"
 NAME_MIN: Final = 3  # characters of a task, project or model name, as ClearML's server has it
 NAME_MAX: Final = 65_536  # characters; the name is content, no path is made of it whole
-STATE_MAX: Final = 256 << 20  # bytes of one state's record; 4,000 artifacts with the longest previews
+STATE_MAX: Final = 256 << 20  # bytes of one state's record; 50,000 artifacts with the longest previews in it
+PREVIEW_MAX: Final = (
+    2048  # bytes of a preview in the record itself: listing 10,000 tasks reads 10,000 records
+)
 INLINE_MAX: Final = 1 << 20  # bytes of an artifact that travel in the journal and so share the run's one pack
 HEARTBEAT: Final = 30.0  # seconds between two signs of life of a writer
 ROLL: Final = 1 << 17  # events after which a journal is sealed while the run goes on

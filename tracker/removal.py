@@ -66,9 +66,8 @@ def delete(workspace: Workspace, things: Iterable[Thing]) -> None:
     store = workspace.store
     for thing in things:
         heads = store.heads.of(thing.key)
-        if not (
-            len(heads) == 1 and heads[0].commit.deleted
-        ):  # else it came from elsewhere, and is now confirmed
+        came_deleted = len(heads) == 1 and heads[0].commit.deleted  # from elsewhere; it is confirmed below
+        if not came_deleted:
             workspace.edit(thing.key, deletion, kind=thing.state.kind)
         gone = [str(head.id) for head in store.heads.of(thing.key) if head.commit.deleted]
         trash.confirm(store.root, gone)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from objstore import trash
 from objstore.ids import Kind, ObjectId
-from tracker.deltas import fold, journals
+from tracker.deltas import fold, journals, model_keys
 from tracker.errors import CorruptRecord
 from tracker.reader import united_covers
 from tracker.records import Ref, references
@@ -45,8 +46,10 @@ def of_journals(store: Store) -> list[Node]:
     sources = journals(store.root)
     heads = store.heads.live() if sources else {}
     for source in sources:
+        covered = partial(_covered, heads, source.writer)
         try:
-            folded = fold(source, united_covers(heads.get(source.key, ())).get(source.writer, 0))
+            folded = fold(source, covered(source.key))
+            model_keys(source, folded, covered(source.key), covered)
         except FileNotFoundError:
             continue  # sealed and removed
         if folded.broken:
@@ -57,6 +60,10 @@ def of_journals(store: Store) -> list[Node]:
         nodes = map(of_ref, _references(values))
         found += [node for node in nodes if str(node[1]) not in folded.blobs]
     return found
+
+
+def _covered(heads: Mapping[str, Iterable[Head]], writer: str, key: str) -> int:
+    return united_covers(heads.get(key, ())).get(writer, 0)
 
 
 def _references(values: Iterable[object]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from objstore.ids import Kind, ObjectId, hash_bytes
 from objstore.records import canonical, check_count, parse_canonical
 
 _LEAD: Final = struct.Struct("<4sB3sIIQQQQ32s")
-_LEAD_MAGIC: Final = b"OSBD"
+LEAD_MAGIC: Final = b"OSBD"
 _INDEX: Final = struct.Struct("<4sB3sIIII")
 _INDEX_MAGIC: Final = b"OSBI"
 _ENTRY: Final = struct.Struct("<B7s32sQQ")
@@ -56,12 +56,12 @@ class Lead:
     def encode(self) -> bytes:
         """The 80 bytes."""
         numbers = (self.number, self.count, self.content, self.index, self.offset, self.length)
-        return _LEAD.pack(_LEAD_MAGIC, 1, _ZERO, *numbers, self.bundle)
+        return _LEAD.pack(LEAD_MAGIC, 1, _ZERO, *numbers, self.bundle)
 
     @classmethod
     def decode(cls, data: bytes) -> Lead:
         """Parse and check. Raises Corrupt or Unsupported."""
-        if data[:4] != _LEAD_MAGIC[: len(data)]:
+        if data[:4] != LEAD_MAGIC[: len(data)]:
             raise Corrupt("it is no bundle")
         if len(data) != LEAD_SIZE:
             raise Corrupt("it is cut short")

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from objstore import layout
-from objstore.bundle.form import Entry, Index, Sort
+from objstore.bundle.form import LEAD_MAGIC, Entry, Index, Sort
 from objstore.bundle.parts import Parts
 from objstore.errors import Corrupt, NotFound, RemoteError, StoreError
 from objstore.heads import Head, table_sizes
@@ -41,6 +41,12 @@ class Bundle:
         """Read the leads and the index. Raises NotFound, Corrupt, Unsupported, RemoteError."""
         return cls(Parts.find(given))
 
+    @staticmethod
+    def begins(path: Path) -> bool:
+        """Whether a file begins as a bundle, or a part of one, does. Raises OSError."""
+        with path.open("rb") as file:
+            return file.read(len(LEAD_MAGIC)) == LEAD_MAGIC
+
     @property
     def size(self) -> int:
         """Bytes of its files."""
@@ -59,7 +65,8 @@ class Bundle:
             raise Corrupt(f"{self.where}: {where} is damaged: {what}")
         packs = {entry.id: entry.size for entry in self.index.entries if entry.sort is Sort.PACK}
         claimed = shown.claimed()
-        if shown.covered or packs.keys() != claimed.keys():
+        covers = any(table.covers for table in shown.tables.values())
+        if covers or packs.keys() != claimed.keys():
             raise Corrupt(f"{self.where}: its tables do not claim the packs that are in it, and these only")
         return shown
 
@@ -79,10 +86,8 @@ class Bundle:
     def heads(self) -> list[Head]:
         """The heads it holds, by key. Raises Corrupt for one that is not what its id says."""
         found = [head for key in sorted(self.shown.keys) for head in self.shown.of(key)]
-        if self.shown.damaged or len(found) != self.index.info.heads:
-            raise Corrupt(
-                f"{self.where}: it does not hold the {self.index.info.heads} heads that it says it does"
-            )
+        for where, what in self.shown.damaged.items():
+            raise Corrupt(f"{self.where}: {where}: {what}")
         return found
 
     def footer(self, pack_id: str) -> bytes:

@@ -113,6 +113,17 @@ def frames_size(footer: bytes) -> int:
     return int(frames["stored"].sum()) + HEADER_SIZE * len(frames)
 
 
+def check_footer(footer: bytes) -> None:
+    """Raise Corrupt or Unsupported for a footer that `footer_rows` refuses; a million objects take 50 MB."""
+    import numpy as np
+
+    n_frames, n_objects = footer_counts(footer)
+    frames: NDArray[Any] = np.frombuffer(footer, np.dtype(_FRAME), n_frames, _HEAD)
+    objects: NDArray[Any] = np.frombuffer(footer, np.dtype(_OBJECT), n_objects, _HEAD + n_frames * 64)
+    _check_frames(frames)
+    _check_objects(frames, objects)
+
+
 def _check_frames(frames: NDArray[Any]) -> None:
     import numpy as np
 

@@ -192,8 +192,14 @@ class Catalog:
             holder, _ = self._owner.get(place.pack_id, (None, 0))
             if place.pack_id in self._distrusted or not isinstance(holder, Segment) or holder.path is None:
                 return
-            self._distrust(place.pack_id)
-            if place.pack_id in self._owner and place not in self.find(place.entry.id):
+            self._distrusted.add(place.pack_id)
+            truth = Catalog(
+                self._root, keep=False, trust=False
+            )  # apart: a flush here would take the lie along
+            truth.learn(place.pack_id, self._root / layout.pack_path(place.pack_id))
+            if place.pack_id not in truth.packs():
+                self._distrust(place.pack_id)
+            elif place not in truth.find(place.entry.id):
                 self._drop(holder)
 
     def close(self) -> None:
@@ -245,6 +251,31 @@ class Catalog:
                 self._drop(error.segment)
             except _Again:
                 continue
+
+    def holder(self, object_id: ObjectId) -> tuple[str, bool] | None:
+        """A pack with a copy of the object, and whether that is a chunk list: what is asked of very many at once."""
+        while True:
+            try:
+                recent = self._recent  # before the segments, into which its rows go
+                if object_id in recent.rows and (found := self._first(recent, recent.find(object_id))):
+                    return found
+                number = word(object_id)
+                for segment in self._segments:
+                    places = segment.find(object_id, number)
+                    if places and (found := self._first(segment, places)):
+                        return found
+                return None
+            except Broken as error:
+                self._drop(error.segment)
+            except _Again:
+                continue
+
+    def _first(self, holder: _Holder, places: list[bytes]) -> tuple[str, bool] | None:
+        for place in places:
+            number, _, _, _, where, _, _ = PLACE.unpack(place)
+            if self._counts(holder, number):
+                return holder.packs[number][0], where >> 48 & 255 == Encoding.LIST
+        return None
 
     def resolve(self, prefix: str) -> list[tuple[Kind, ObjectId]]:
         """The objects whose hex id begins with `prefix`, sorted."""

@@ -73,7 +73,10 @@ class Library:
             if footer is None:
                 continue
             self.footers[pack_id], self.members[pack_id] = footer, members(footer)
+            # One tuple for all objects of a frame: of a million small ones these would be most of what is held.
+            places = [((pack_id, number),) for number in range(len(footer.frames))]
             for entry in footer.objects:
-                self._index[entry.id] = (*self._index.get(entry.id, ()), (pack_id, entry.frame))
+                known = self._index.get(entry.id)
+                self._index[entry.id] = places[entry.frame] if known is None else known + places[entry.frame]
             return True
         return False

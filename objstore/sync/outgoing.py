@@ -219,7 +219,7 @@ class _Packing:
 
     def run(self) -> None:
         """Whole packs first, then records, then blobs: a reader finds all records in few neighbouring frames."""
-        places = [place for object_id in self._left for place in self._objects.locate(object_id)]
+        places = (place for object_id in self._left for place in self._objects.locate(object_id))
         for pack_id in dict.fromkeys(place.pack_id for place in places):
             if self._is_whole(pack_id):
                 self._send_whole(pack_id)

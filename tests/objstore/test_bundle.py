@@ -21,8 +21,27 @@ from hypothesis import strategies as st
 
 from objstore import files, layout
 from objstore.bundle import Bundle, Made, create, lacking, unbundle, verify
-from objstore.bundle.form import LEAD_SIZE, TRAILER_SIZE, Entry, Index, Info, Lead, Sort
-from objstore.errors import Conflict, Corrupt, NotFound, ReadOnly, StoreError, Unsupported
+from objstore.bundle.form import (
+    INDEX_MAX,
+    LEAD_SIZE,
+    TRAILER_SIZE,
+    Entry,
+    Index,
+    Info,
+    Lead,
+    Prerequisite,
+    Sort,
+)
+from objstore.errors import (
+    Conflict,
+    Corrupt,
+    InvalidName,
+    NotFound,
+    ReadOnly,
+    RemoteError,
+    StoreError,
+    Unsupported,
+)
 from objstore.frame import encode, encode_list
 from objstore.graph import closure
 from objstore.heads import Head, Table
@@ -174,6 +193,30 @@ def test_a_bundle_is_a_remote_to_pull_from(make: Make, tmp_path: Path) -> None:
     edit(here, 1, {"x": b"1", "large": noise(9 * MIB)})
     assert there.pull(bundled(here, tmp_path / "x", split=MIB)).heads
     assert_same(here, there)
+
+
+def test_an_open_bundle_keeps_the_contract_of_a_remote(make: Make, tmp_path: Path) -> None:
+    """Listed by prefix, ranges end with the file, limits and bad names are refused; across the ends of parts, too."""
+    here = make("here")
+    edit(here, 1, {"x": noise(3 * 65_000)})
+    bundle = bundled(here, tmp_path / "x", split=layout.BUNDLE_PART_MIN)
+    sizes = {entry.name: entry.size for entry in bundle.list("")}
+    (pack,) = bundle.list("packs/")
+    assert {name.partition("/")[0] for name in sizes} == {"format", "packs", "refs.packed"}
+    assert [entry.name for entry in bundle.list("refs")] == [n for n in sizes if n.startswith("refs")]
+    whole = bundle.get(pack.name)
+    assert hash_bytes(footer_of(whole)).hex() in pack.name
+    for offset, length in ((0, 10), (60_000, 80_000), (pack.size - 5, 100), (pack.size + 5, 10), (0, 0)):
+        assert bundle.get_range(pack.name, offset, length) == whole[offset : offset + length]
+    with pytest.raises(RemoteError, match="more than the 100 expected"):
+        bundle.get(pack.name, 100)
+    for bad in ("../x", "/etc/passwd"):
+        with pytest.raises(InvalidName):
+            bundle.get(bad)
+        with pytest.raises(InvalidName):
+            bundle.get_range(bad, 0, 1)
+    with pytest.raises(NotFound):
+        bundle.get("packs/ab/absent.pack")
 
 
 def test_only_the_keys_asked_for_are_bundled(make: Make, tmp_path: Path) -> None:
@@ -469,6 +512,38 @@ def test_what_is_there_already_is_replaced_only_on_request(make: Make, tmp_path:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "here", "x", "y.001"]
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").is_dir(), reason="what a descriptor stands for is asked of /proc"
+)
+@pytest.mark.parametrize("split", [None, layout.BUNDLE_PART_MIN])
+def test_a_bundle_has_its_name_only_once_it_is_durable(
+    split: int | None, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every part is flushed to the disk, then all are renamed, then their folder is flushed."""
+    here = make("here")
+    edit(here, 1, {"x": noise(100_000)})
+    done: list[tuple[str, str]] = []
+    fsync, replace_ = os.fsync, os.replace
+
+    def noted_fsync(fd: int) -> None:
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{fd}")))
+        fsync(fd)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append(("rename", str(source)))
+        replace_(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    made = here.bundle(tmp_path / "x", split=split)
+    assert made is not None
+    own = [(what, path) for what, path in done if not path.startswith(f"{here.root}/")]
+    count = len(made.paths)
+    assert [what for what, _ in own] == ["fsync"] * count + ["rename"] * count + ["fsync"]
+    assert [path for _, path in own[:count]] == [path for _, path in own[count:-1]]
+    assert own[-1][1] == str(tmp_path)
+
+
 FULL = """
 import resource, signal, sys
 from pathlib import Path
@@ -750,22 +825,98 @@ def test_the_forger_of_these_tests_can_make_a_sound_bundle(make: Make, tmp_path:
     assert there.fsck().problems == ()
 
 
-@pytest.mark.parametrize("lie", ["overlap", "gap", "beyond", "huge", "empty", "twice", "no format", "sort"])
+LIES: dict[str, tuple[str, Callable[[list[Entry]], list[Entry]]]] = {
+    "overlap": ("where the one before", lambda e: [e[0], e[1], replace(e[2], offset=e[2].offset - 1)]),
+    "gap": ("where the one before", lambda e: [e[0], replace(e[1], size=e[1].size - 1), e[2]]),
+    "beyond": ("not what its lead says", lambda e: [e[0], e[1], replace(e[2], size=e[2].size + 1)]),
+    "huge": ("where the one before", lambda e: [e[0], e[1], replace(e[2], size=(1 << 64) - 1)]),
+    "empty": (
+        "where the one before",
+        lambda e: [e[0], replace(e[0], sort=Sort.PACK, offset=e[1].offset, size=0), *e[1:]],
+    ),
+    "twice": ("a file twice", lambda e: [e[0], e[1], replace(e[2], sort=Sort.PACK, id=e[1].id)]),
+    "no format": ("no format, or several", lambda e: [replace(e[0], sort=Sort.TABLE), e[1], e[2]]),
+    "formats": ("no format, or several", lambda e: [e[0], replace(e[1], sort=Sort.FORMAT), e[2]]),
+    "sort": ("is not a head table", lambda e: [e[0], replace(e[1], sort=Sort.TABLE), e[2]]),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
 def test_lies_about_where_files_lie_are_refused(lie: str, make: Make, tmp_path: Path) -> None:
     """With hashes that fit: one byte is never two files', and no size is believed."""
-    changes: dict[str, Callable[[list[Entry]], list[Entry]]] = {
-        "overlap": lambda e: [e[0], e[1], replace(e[2], offset=e[2].offset - 1)],
-        "gap": lambda e: [e[0], replace(e[1], size=e[1].size - 1), e[2]],
-        "beyond": lambda e: [e[0], e[1], replace(e[2], size=e[2].size + 1)],
-        "huge": lambda e: [e[0], e[1], replace(e[2], size=(1 << 64) - 1)],
-        "empty": lambda e: [e[0], e[1], replace(e[1], id="ab" * 32, offset=e[2].offset, size=0), e[2]],
-        "twice": lambda e: [e[0], e[1], replace(e[2], sort=Sort.PACK, id=e[1].id)],
-        "no format": lambda e: [replace(e[0], sort=Sort.TABLE), e[1], e[2]],
-        "sort": lambda e: [e[0], replace(e[1], sort=Sort.TABLE), e[2]],
-    }
+    text, change = LIES[lie]
     objects, head = small("a")
-    contents = usual(tmp_path / "f", objects, [head])
-    assert_refused(written(tmp_path / "x", contents, 1, change=changes[lie]), make("there"))
+    path = written(tmp_path / "x", usual(tmp_path / "f", objects, [head]), 1, change=change)
+    assert_refused(path, make("there"))
+    with pytest.raises(Corrupt, match=text):
+        verify(Bundle.open([path]))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"number": 0},
+        {"number": 3},
+        {"count": 10_000},
+        {"index": 23},
+        {"index": 1001},
+        {"index": INDEX_MAX + 1, "content": INDEX_MAX + 5, "length": 1000},
+        {"length": 0},
+        {"length": 1001},
+        {"offset": (1 << 64) - 1},
+        {"offset": 1},
+    ],
+)
+def test_lies_in_a_lead_are_refused(lie: dict[str, int]) -> None:
+    """Numbers that cannot be, before anything is read by them; and zeros that are none."""
+    good = Lead(1, 2, 1000, 100, 0, 1000, bytes(32))
+    assert Lead.decode(good.encode()) == good
+    with pytest.raises(Corrupt, match="its lead is damaged"):
+        Lead.decode(replace(good, **lie).encode())  # type: ignore[arg-type]
+    with pytest.raises(Corrupt, match="its lead is damaged"):
+        Lead.decode(good.encode()[:5] + b"\x01\0\0" + good.encode()[8:])
+
+
+@pytest.mark.parametrize("gap", [-1, 1])
+def test_parts_that_do_not_go_on_where_another_ends_are_refused(gap: int, tmp_path: Path) -> None:
+    """Each is sound by itself, and they are of one bundle."""
+    index = Index.of(Info(1, 0), [], {}, []).encode()
+    content, half = len(index), len(index) // 2
+    pieces = [(0, index[:half]), (half + gap, index[half + gap :])]
+    for number, (offset, payload) in enumerate(pieces, 1):
+        lead = Lead(number, 2, content, content, offset, len(payload), hash_bytes(index)).encode()
+        (tmp_path / f"x.00{number}").write_bytes(lead + payload + hash_bytes(payload + lead))
+    with pytest.raises(Corrupt, match=r"x\.002 does not go on where the part before it ends"):
+        Bundle.open([tmp_path / "x.001"])
+
+
+@pytest.mark.parametrize("lie", ["unsorted", "twice", "kind", "holder", "known", "zeros"])
+def test_lies_in_the_rows_of_an_index_are_refused(lie: str) -> None:
+    """With a hash that fits."""
+    objects = [ObjectId(bytes([n]) * 32) for n in (1, 2)]
+    info = Info(1, 0, None, (Prerequisite(key(1), objects[0], ("a", "b", "c")),))
+    rows = Index.of(info, [], dict.fromkeys(objects, (Kind.BLOB, 0)), [(key(n), objects[0]) for n in (1, 2)])
+    first, second = rows.needs_rows[:40], rows.needs_rows[40:]
+    sound = {
+        "unsorted": replace(rows, needs_rows=second + first),
+        "twice": replace(rows, needs_rows=first + first),
+        "kind": replace(rows, needs_rows=first[:32] + b"\x04" + first[33:]),
+        "holder": replace(rows, needs_rows=first[:36] + b"\x01\0\0\0"),
+        "known": replace(rows, known_rows=rows.known_rows[48:] + rows.known_rows[:48]),
+        "zeros": replace(rows, needs_rows=first[:34] + b"\x01" + first[35:]),
+    }
+    form = Entry(Sort.FORMAT, "ab" * 32, 0, 10)
+    for index, is_sound in ((rows, True), (sound[lie], False)):
+        data = replace(index, entries=(form,)).encode()
+        lead = Lead(1, 1, len(data) + 10, len(data), 0, len(data) + 10, hash_bytes(data))
+        if is_sound:
+            assert [holder.path[0] for _, _, holder in Index.decode(data, lead).needs() if holder] == [
+                "a",
+                "a",
+            ]
+            continue
+        with pytest.raises(Corrupt):
+            Index.decode(data, lead)
 
 
 def test_a_million_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
@@ -787,6 +938,7 @@ def test_a_million_files_are_refused_before_they_are_read(tmp_path: Path) -> Non
     for name in ("files", "rows", "heads"):
         said = python(SMALL, str(tmp_path / name))
         assert said.startswith("Corrupt"), said
+        assert "over the limit" in said or "1000000 heads" in said, said
         assert int(said.split()[-1]) < 200 * MIB // 1024, said
 
 
@@ -842,6 +994,7 @@ def test_tables_that_claim_other_packs_are_refused(make: Make, tmp_path: Path) -
         Table(row, {}),
         Table(row, {pack[1]: footer_of(data)}),
         Table(row, {pack[1]: footer_of(pack[2])}, covers=(table[1],)),
+        Table(row, {pack[1]: footer_of(pack[2])}, covers=("ab" * 32,)),
     ]
     for n, wrong in enumerate(tables):
         encoded = wrong.encode()
@@ -920,6 +1073,23 @@ def test_names_in_a_bundle_lead_nowhere(make: Make, tmp_path: Path) -> None:
     assert_refused(written(tmp_path / "y", usual(tmp_path / "f", rows, [head]), 1), make("other"))
     made = {path for path in tmp_path.parent.rglob("*") if there.root not in path.parents} - before
     assert not [path for path in made if "evil" in path.name or "passwd" in path.name]
+
+
+def test_a_tree_of_ten_thousand_levels_costs_no_more_than_its_bytes(make: Make, tmp_path: Path) -> None:
+    """Nothing recurses: it is carried like any other, and only a checkout refuses it."""
+    raw = Tree(()).encode()
+    rows = [(Kind.TREE, raw)]
+    for _ in range(10_000):
+        raw = Tree((TreeEntry("d", Mode.TREE, hash_object(Kind.TREE, raw), 0),)).encode()
+        rows.append((Kind.TREE, raw))
+    head = task(hash_object(Kind.TREE, raw))
+    rows.append((Kind.COMMIT, head.encode()))
+    path = written(tmp_path / "x", usual(tmp_path / "f", rows, [head]), 1)
+    there = make("there")
+    there.unbundle(Bundle.open([path]))
+    assert verify(Bundle.open([path])).objects == 10_002
+    with pytest.raises(StoreError):
+        there.get(head.state, tmp_path / "out")
 
 
 def test_a_format_that_a_newer_program_wrote_is_refused_as_such(make: Make, tmp_path: Path) -> None:

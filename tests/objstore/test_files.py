@@ -334,6 +334,17 @@ def test_folders_nested_too_deep_are_refused_when_stored(store: Store, tmp_path:
         put_folder(store, tmp_path / "in")
 
 
+def test_what_a_disk_takes_in_parts_is_written_whole(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write may end early: near the end of a disk, after a signal, beyond 2 GiB."""
+    data, plain = random.Random(3).randbytes(20_000), os.write
+    tree = put_entries(store, entry(store, "a", data))
+    monkeypatch.setattr(os, "write", lambda fd, rest: plain(fd, rest[:3000]))
+    files.checkout(store.objects, tree, tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_bytes() == data
+
+
 # --- a disk that is full -------------------------------------------------------------------------------------------
 
 
@@ -349,8 +360,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_disk_that_is_full_in_the_middle_is_left_as_it_was(store: Store, small_disk: Path) -> None:
-    """By a file, and by a folder whose files fit one by one; then what fits is written."""
+def no_answer(path: Path) -> os.statvfs_result:
+    """A file system that does not say how full it is."""
+    raise OSError(f"nothing is known of {path}")
+
+
+def test_a_disk_that_is_full_in_the_middle_is_left_as_it_was(
+    store: Store, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a file, and by a folder whose files fit one by one; nothing told so before. Then what fits is written."""
+    monkeypatch.setattr(os, "statvfs", no_answer)
     (small_disk / "file").write_bytes(b"old")
     large = entry(store, "large", random.Random(1).randbytes(3 * MIB))
     parts = [entry(store, f"{n}", random.Random(n).randbytes(MIB // 2)) for n in range(6)]

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from objstore import layout
 from objstore.frame import Encoding, FrameHeader, encode, encode_list
-from objstore.fsck import Report, check
+from objstore.fsck import IdSet, Level, Report, check
 from objstore.heads import Head, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.objects import Objects
 from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, pack_bytes
+from objstore.publish import publish_pack, temporary
 from objstore.records import ChunkList, Commit, Mode, Tree, TreeEntry, canonical
+from objstore.salvage import pieces
+from objstore.scrub import Contents
 from objstore.store import Store
 
 Save = Callable[..., Commit]
@@ -378,3 +385,171 @@ def test_a_copy_of_a_store_is_as_sound(store: Store, save: Save, tmp_path: Path)
     save(store, {"a": b"x", "large": NOISE})
     shutil.copytree(store.root, tmp_path / "copy")
     assert check(tmp_path / "copy") == check(store.root)
+
+
+# --- levels --------------------------------------------------------------------------------------------------------
+
+
+def test_each_level_finds_what_it_looks_at(store: Store, save: Save) -> None:
+    """Index: no payload. Checksums: every stored byte. Reachable: what is missing. Content: everything."""
+    content = random.Random(2).randbytes(3000)
+    save(store, {"a": content}, path=("task", "p", "n"))
+    path = only_pack(store)
+    data = path.read_bytes()
+    found = {}
+    for fault in ("none", "payload", "footer", "gone"):
+        path.write_bytes(data)
+        if fault == "payload":
+            flip(path, data.index(content) + 7)
+        if fault == "footer":
+            flip(path, len(data) - 30)
+        if fault == "gone":
+            path.unlink()
+        found[fault] = {level.value for level in Level if check(store.root, level).problems}
+    every = {"index", "checksums", "content", "reachable"}
+    assert found == {
+        "none": set(),
+        "payload": {"checksums", "content"},
+        "footer": every,
+        "gone": {"content", "reachable"},
+    }
+
+
+def test_checksums_alone_find_no_lie_that_was_written(store: Store) -> None:
+    """They say that the bytes are those that were written; that these are right, only `content` says."""
+    writer = PackWriter(store.root / "tmp" / "x")
+    writer.add(*encode(Kind.BLOB, b"text " * 99), [(hash_object(Kind.BLOB, b"other"), 495)])
+    place(store, writer)
+    assert check(store.root, Level.CHECKSUMS).clean
+    assert not check(store.root, Level.CONTENT).clean
+
+
+@pytest.mark.parametrize("level", [Level.CHECKSUMS, Level.CONTENT])
+def test_faults_of_a_large_pack_are_found_by_two_threads_as_by_one(
+    store: Store, save: Save, level: Level
+) -> None:
+    """Every one of them, in the order of the file; of many only the first are named, the others counted."""
+    save(store, {"large": NOISE}, path=("task", "p", "n"))
+    (path,) = (p for p in (store.root / "packs").rglob("*.pack") if p.stat().st_size > 1 << 20)
+    frames = store.objects.footer(path.stem).frames
+    data = bytearray(path.read_bytes())
+    for frame in frames[::2]:
+        data[frame.offset + 30] ^= 1
+    path.write_bytes(data)
+    told = [p.what for p in check(store.root, level).problems if p.where.endswith(".pack")]
+    offsets = [f.offset for f in frames[::2]]
+    assert [what.split(":")[0] for what in told[:8]] == [f"the frame at byte {at}" for at in offsets[:8]]
+    if len(offsets) > 8:
+        assert told[8] == f"{len(offsets) - 8} more of its frames or objects are damaged"
+
+
+def test_what_the_cache_says_is_not_believed(store: Store, save: Save) -> None:
+    """An index that knows a pack that is damaged now, and the proof of a list that never was one."""
+    save(store, {"a": b"one"}, path=("task", "p", "n"))
+    store.objects.refresh()
+    path = only_pack(store)
+    cache = {p: p.read_bytes() for p in (store.root / "cache").rglob("*") if p.is_file()}
+    flip(path, path.stat().st_size - 20)
+    for where, data in cache.items():
+        where.write_bytes(data)
+    report = check(store.root, Level.REACHABLE)
+    assert [p.touches for p in report.problems if p.where.startswith("commit")] == [(("task", "p", "n"),)]
+
+    chunk = (*encode(Kind.BLOB, b"chunk"), [(hash_object(Kind.BLOB, b"chunk"), 5)])
+    other = hash_object(Kind.BLOB, b"other")
+    lie = ChunkList(0, ((chunk[2][0][0], 5),)).encode()
+    writer = PackWriter(store.root / "tmp" / "x")
+    writer.add(*chunk)
+    writer.add(*encode_list(lie, 5), [(other, 5)])
+    place(store, writer)
+    (store.root / "cache" / "proofs").write_bytes(b"\n%s\n" % hash_bytes(other + lie).hex().encode())
+    assert "does not make up" in named(check(store.root))
+
+
+def test_every_problem_says_what_to_do(store: Store, save: Save) -> None:
+    """Whatever is wrong."""
+    save(store, {"a": random.Random(2).randbytes(300)})
+    path = only_pack(store)
+    flip(path, 40)
+    (store.root / "packs" / "stray").touch()
+    (head,) = (store.root / "refs").rglob(f"{KEY}.*")
+    head.with_name(f"{OTHER}.{'ab' * 32}").touch()
+    report = check(store.root)
+    assert len(report.problems) >= 4
+    assert all(problem.advice for problem in report.problems)
+
+
+def test_damage_names_the_objects_by_which_heads_reach_it(store: Store, save: Save) -> None:
+    """So that who knows what they are can name it: here the file, its folder and its commit."""
+    content = random.Random(2).randbytes(3000)
+    commit = save(store, {"a": content})
+    flip(only_pack(store), only_pack(store).read_bytes().index(content) + 7)
+    (problem,) = (p for p in check(store.root).problems if p.touches)
+    assert problem.through == {hash_object(Kind.BLOB, content), commit.state, commit.id}
+
+
+# --- beside others -------------------------------------------------------------------------------------------------
+
+
+def test_packs_that_are_merged_while_it_checks_are_no_problem(store: Store, save: Save) -> None:
+    """A repack beside it moves their objects into other packs and takes them away."""
+    for number in range(40):
+        save(store, {"a": random.Random(number).randbytes(2000)}, key=f"{number:032x}")
+    stop, merges = threading.Event(), []
+
+    def merge() -> None:
+        while not stop.is_set():
+            objects = Objects(store.root, keep=False)
+            small = sorted(objects.pack_ids(), key=lambda p: objects.footer(p).frames_size)[:2]
+            writer = PackWriter(temporary(store.root))
+            for pack_id in small:
+                fd = os.open(store.root / layout.pack_path(pack_id), os.O_RDONLY)
+                for piece in pieces(fd, Contents(objects.footer(pack_id).encode())):
+                    writer.add(piece.header, piece.stored, piece.inside)
+                os.close(fd)
+            kept = publish_pack(store.root, objects, writer)
+            for pack_id in set(small) - {kept}:
+                (store.root / layout.pack_path(pack_id)).unlink()
+            merges.append(kept)
+            objects.close()
+            if len(objects.pack_ids()) < 3:
+                return
+
+    worker = threading.Thread(target=merge)
+    worker.start()
+    try:
+        while worker.is_alive():
+            for level in Level:
+                assert check(store.root, level).problems == ()
+    finally:
+        stop.set()
+        worker.join()
+    assert len(merges) > 10
+
+
+def test_progress_tells_bytes_and_ends_at_their_sum(store: Store, save: Save) -> None:
+    """Of the packs; then large files and objects by number."""
+    save(store, {"large": NOISE, "small": b"s"})
+    told: list[tuple[str, int, int]] = []
+    report = check(store.root, progress=lambda *what: told.append(what))
+    bytes_told = [(done, total) for what, done, total in told if what == "bytes"]
+    assert [done for done, _ in bytes_told] == sorted(done for done, _ in bytes_told)
+    frames = sum(f.size for _, footer in store.objects.footers() for f in footer.frames)
+    assert frames <= bytes_told[-1][0] <= report.size == bytes_told[-1][1]
+    assert ("large files", 1, 1) in told
+
+
+# --- a compact set -------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3), max_size=200))
+def test_a_set_of_ids_is_a_set(tails: list[bytes]) -> None:
+    """Ids that share their first bytes, and whose ends look like other ids' beginnings, are told apart."""
+    found, wanted = IdSet(), set()
+    for tail in tails:
+        object_id = (b"\0\0" + tail * 32)[:32]
+        assert found.add(object_id) is (object_id not in wanted)
+        wanted.add(object_id)
+    assert len(found) == len(wanted)
+    assert all(object_id in found for object_id in wanted)
+    assert b"\0\1" + bytes(30) not in found

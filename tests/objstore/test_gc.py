@@ -15,7 +15,7 @@ import pytest
 from objstore import files, layout, trash
 from objstore.errors import NotFound
 from objstore.gc import GcReport
-from objstore.ids import Kind, ObjectId
+from objstore.ids import Kind, ObjectId, hash_object
 from objstore.inventory import pack_files
 from objstore.records import Commit, Mode, TreeEntry
 from objstore.store import Store
@@ -207,6 +207,29 @@ def test_a_pack_is_rewritten_from_a_quarter_of_dead_bytes_on(store: Store, later
     assert store.fsck().clean
 
 
+@pytest.mark.parametrize("mixed", [True, False], ids=["in a frame to be encoded anew", "in one to be copied"])
+def test_damage_is_not_copied_into_a_new_pack(store: Store, mixed: bool) -> None:
+    """The pack stays as it is and is named: fsck can still heal what is sound of it. Nothing is lost meanwhile."""
+    with store.begin() as transaction:
+        transaction.put_bytes(noise(layout.GROUP_RAW_MAX + 1, 2))
+        if mixed:
+            transaction.put_bytes(b"dead" * 500)
+        blob = transaction.put_bytes(b"live" * 500)
+        tree, _ = files.put_tree(transaction, [TreeEntry("f", Mode.FILE, blob, 2000)])
+        transaction.commit(Commit("a" * 32, ("t", "p", "n"), (), 1, 1, tree, {"w": 1}))
+    (old,) = packs(store.root)
+    (place,) = store.objects.locate(blob)
+    frame = store.objects.footer(old).frames[place.entry.frame]
+    flip(store.root / layout.pack_path(old), frame.offset + frame.size - 1)
+    for options in ({"grace": 0}, {"grace": 0, "now": True}):
+        report = store.gc(**options)  # type: ignore[arg-type]
+        assert report.rewritten.files == 0
+        (problem,) = report.problems
+        assert problem.startswith(f"packs/{old[:2]}/{old}.pack cannot be rewritten: ")
+        assert packs(store.root) == {old}
+    assert os.listdir(store.root / "tmp") == []
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -276,6 +299,23 @@ def test_a_damaged_tree_on_the_way_stops_everything(littered: Store) -> None:
     (place,) = littered.objects.locate(head.commit.state)
     flip(path, footer.frames[place.entry.frame].offset + 30)
     refuses(littered, str(head.commit.state), "fsck --heal")
+
+
+def test_a_damaged_chunk_list_stops_everything(
+    littered: Store, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunks are not known."""
+    monkeypatch.setattr(layout, "BLOB_MAX", 1 << 20)
+    save(littered, {"large": noise(3 << 20)}, key=OTHER)
+    large = ObjectId(hash_object(Kind.BLOB, noise(3 << 20)))
+    (place,) = littered.objects.locate(large)
+    frame = littered.objects.footer(place.pack_id).frames[place.entry.frame]
+    path = littered.root / layout.pack_path(place.pack_id)
+    sound = path.read_bytes()
+    flip(path, frame.offset + frame.size - 20)
+    refuses(littered, str(large), "fsck --heal")
+    path.write_bytes(sound)
+    assert not littered.gc(grace=0).refused
 
 
 def test_an_absent_object_stops_everything(littered: Store) -> None:
@@ -408,7 +448,7 @@ def test_leftovers_are_swept_after_a_day(store: Store, save: Save, later: Any) -
         "refs.packed/x.part",
         "cache/a.part",
     ]
-    for name in [*old, "cache/remotes/x/seen", "cache/fresh"]:
+    for name in [*old, "cache/remotes/x/seen", "cache/stat/ab"]:
         (store.root / name).parent.mkdir(parents=True, exist_ok=True)
         (store.root / name).write_bytes(b"12345")
     assert store.gc().swept.files == 0
@@ -418,10 +458,10 @@ def test_leftovers_are_swept_after_a_day(store: Store, save: Save, later: Any) -
         assert not (store.root / name).exists()
     assert not (store.root / "packs/ab").exists()
     assert not (store.root / "refs/l").exists()
-    assert (store.root / "cache/fresh").exists()
+    assert (store.root / "cache/stat/ab").exists()
     later(91)
     assert store.gc().swept.files == 1
-    assert not (store.root / "cache/fresh").exists()
+    assert not (store.root / "cache/stat/ab").exists()
     assert (store.root / "cache/remotes/x/seen").exists()
     assert store.fsck().clean
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from objstore import files, layout
+from objstore import files, gc, layout
 from objstore.errors import StoreError
 from objstore.ids import Kind, ObjectId
 from objstore.inventory import pack_files
@@ -45,8 +45,9 @@ def ended(process: subprocess.Popen[bytes]) -> Any:
     return json.loads(out)
 
 
-def test_collectors_without_a_grace_take_nothing_from_writers(store: Store) -> None:
+def test_collectors_without_a_grace_take_nothing_from_writers(store: Store, save: Save) -> None:
     """Two collectors and three writers that share content: every acknowledged head is whole, nobody saw an error."""
+    save(store, {"first": b"first"})
     processes = [start("collect", store.root, 4.0) for _ in range(2)]
     writers = [start("write", store.root, f"{number}", 4.0) for number in range(3)]
     collected = [ended(process) for process in processes]
@@ -81,6 +82,11 @@ def test_a_writer_that_slept_through_two_collections_is_complete_or_says_so(stor
         Store.open(store.root).gc(grace=0)
     tree, _ = files.put_tree(transaction, [TreeEntry("f", Mode.FILE, blob, size)])
     transaction.commit(Commit("a" * 32, ("t", "p", "n"), (), 1, 1, tree, {"w": 1}))
+    if size == 1000:
+        transaction.publish()
+        assert Store.open(store.root).objects.read(blob) == data
+        assert Store.open(store.root).fsck().clean
+        return
     with pytest.raises(StoreError, match="store it again"):
         transaction.publish()
     assert Store.open(store.root).heads.live() == {}
@@ -105,6 +111,26 @@ def test_what_a_writer_touched_since_the_listing_is_not_set_aside(store: Store, 
 
     assert store.gc(touched, grace=0).aside.files == 0
     assert store.gc(grace=0).aside.files == 1
+
+
+def test_what_a_writer_touched_at_the_last_moment_is_not_set_aside(
+    store: Store, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pack is looked at once more right before it goes."""
+    save(store, {"kept": b"kept"})
+    before = packs(store.root)
+    with store.begin() as transaction:
+        transaction.put_bytes(b"relied on" * 100)
+    (pack_id,) = packs(store.root) - before
+    sweep = gc._sweep
+
+    def sweeping(*given: Any) -> list[int]:
+        os.utime(store.root / layout.pack_path(pack_id))
+        return sweep(*given)
+
+    monkeypatch.setattr(gc, "_sweep", sweeping)  # what comes just before
+    assert store.gc(grace=0).aside.files == 0
+    assert pack_id in packs(store.root)
 
 
 def test_a_pack_that_came_after_the_roots_were_asked_is_left_alone(store: Store, save: Save) -> None:

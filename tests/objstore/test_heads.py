@@ -436,6 +436,50 @@ def test_tables_that_are_gone_are_forgotten(store: Store) -> None:
     assert heads.live() == {}
 
 
+def test_a_table_that_is_folded_away_between_listing_and_reading(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader lists again, and finds its heads in the table that covers it."""
+    old = put_table(store, Table((head(A),)))
+    listing = Heads.table_ids
+
+    def folded_after_listing(heads: Heads) -> set[str]:
+        found = listing(heads)
+        if old.exists():
+            put_table(store, Table((head(A), head(replace(A, key="b" * 32))), covers=(old.stem,)))
+            old.unlink()
+        return found
+
+    monkeypatch.setattr(Heads, "table_ids", folded_after_listing)
+    assert live(store) == {KEY: [1], "b" * 32: [1]}
+
+
+def test_a_key_in_several_tables_is_one(store: Store) -> None:
+    """What one table holds is dead by what another holds; where neither covers the other, both live."""
+    put_table(store, Table((head(A), head(replace(A, key="b" * 32, covers={"a": 1})))))
+    put_table(store, Table((head(replace(A, generation=2, covers={"w": 2})), head(replace(A, key="b" * 32)))))
+    assert live(store) == {KEY: [2], "b" * 32: [1, 1]}
+
+
+def test_the_heads_of_one_key_are_found_among_many(store: Store) -> None:
+    """In whichever table and row; keys before, between and after them are not there."""
+    made = [replace(A, key=f"{n:032x}", covers={"w": n + 1}) for n in range(1, 200, 2)]
+    put_table(store, Table(tuple(head(commit) for commit in made[:70])))
+    put_table(store, Table(tuple(head(commit) for commit in made[60:])))
+    heads = Heads(store.root)
+    for commit in made:
+        (found,) = heads.of(commit.key)
+        assert found.commit == commit
+    assert all(heads.of(f"{n:032x}") == [] for n in range(0, 202, 2))
+    assert heads.of("f" * 32) == []
+    listed = heads.live()
+    assert {key: [h.commit for h in found] for key, found in listed.items()} == {c.key: [c] for c in made}
+    assert sorted(listed) == [c.key for c in made]
+    assert len(listed) == len(list(listed.values())) == len(made)
+    assert [h.commit for h in listed[made[3].key]] == [made[3]]
+    assert "e" * 32 not in listed
+
+
 def test_strange_files_are_passed_over(store: Store) -> None:
     """Half-copied files, folders and editors' leftovers are no heads."""
     put(store, A)

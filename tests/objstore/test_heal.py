@@ -30,6 +30,7 @@ from objstore.publish import publish_pack, temporary
 from objstore.records import Commit, canonical
 from objstore.remotes.folder import FolderRemote
 from objstore.salvage import Piece, pieces
+from objstore.scrub import Contents
 from objstore.store import Store
 
 Save = Callable[..., Commit]
@@ -680,7 +681,7 @@ def move_together(root: Path, objects: Objects, pack_ids: list[str]) -> None:
     writer = PackWriter(temporary(root))
     try:
         for pack_id in pack_ids:
-            for piece in pieces_of(root, pack_id, objects.footer(pack_id)):
+            for piece in pieces_of(root, pack_id, Contents(objects.footer(pack_id).encode())):
                 writer.add(piece.header, piece.stored, piece.inside)
         publish_pack(root, objects, writer)
         for pack_id in pack_ids:
@@ -691,13 +692,13 @@ def move_together(root: Path, objects: Objects, pack_ids: list[str]) -> None:
         writer.discard()
 
 
-def pieces_of(root: Path, pack_id: str, footer: Footer) -> list[Piece]:
+def pieces_of(root: Path, pack_id: str, footer: Contents) -> list[Piece]:
     """What a pack holds, all of it or an error."""
     fd = os.open(root / layout.pack_path(pack_id), os.O_RDONLY)
     try:
         found = list(pieces(fd, footer))
     finally:
         os.close(fd)
-    if sum(len(piece.inside) for piece in found) != len(footer.objects):
+    if sum(len(piece.inside) for piece in found) != sum(frame.objects for frame in footer.frames):
         raise StoreError("damaged: left to the healer")
     return found

@@ -25,6 +25,8 @@ KIB, MIB = layout.KIB, layout.MIB
 LARGE = 20 * MIB
 OLD = layout.STAT_MARGIN / 1e9 + 0.05  # seconds after which a file's change is no longer racy
 
+SYSFS = Path("/sys/kernel/mm/transparent_hugepage")
+
 proc_io = pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="bytes read are counted by /proc")
 
 
@@ -222,6 +224,39 @@ def test_a_file_is_not_trusted_however_fast_it_is_rewritten(store: Store, tmp_pa
         assert put(store, path) == blob(contents[turn % 2])
 
 
+def test_a_file_without_a_size_is_not_trusted(store: Store, source: Path) -> None:
+    """As the files of /proc are, whatever is in them; to read one that is empty costs nothing."""
+    (source / "empty").touch()
+    time.sleep(OLD)
+    put(store, source)
+    assert "empty" not in known(store, source)
+    assert "large0" in known(store, source)
+
+
+@pytest.mark.skipif(not os.access(SYSFS / "enabled", os.R_OK), reason="there is no such folder of /sys")
+def test_a_file_that_gives_less_than_its_size_is_not_trusted(store: Store) -> None:
+    """As the files of /sys do: all have a size of 4096, and none changes its times when it changes."""
+    assert (SYSFS / "enabled").stat().st_size == 4096
+    tree = put(store, SYSFS)
+    assert files.list_tree(store.objects, tree)[0].size < 4096
+    assert known(store, SYSFS) == []
+
+
+def test_a_file_is_asked_again_once_it_is_open(
+    store: Store, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, a network file system may answer from memory what the file was a minute ago."""
+    put(store, large)
+    plain, old = os.stat, large.stat()
+    content = bytearray(noise(LARGE))
+    content[7_777_777] ^= 1  # where no spot is
+    large.write_bytes(content)
+    monkeypatch.setattr(
+        os, "stat", lambda path, **named: old if str(path) == str(large) else plain(path, **named)
+    )
+    assert put(store, large) == blob(content)
+
+
 def stat_of(path: Path, mtime_ns: int, ctime_ns: int) -> os.stat_result:
     """A file's stat with other times."""
     status = path.stat()
@@ -317,9 +352,10 @@ def test_a_file_that_grows_while_it_is_read_is_stored_as_it_was_read(
 
 @pytest.mark.parametrize("size", [64 * KIB, 100_000, MIB, 3 * MIB + 1, LARGE])
 def test_a_large_file_whose_times_lie_is_noticed_by_a_few_places(
-    store: Store, tmp_path: Path, size: int
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Its start and its end are among them; a change elsewhere may hide, which `force` finds."""
+    monkeypatch.setattr(layout, "STAT_SAMPLE", 0)  # which are whole files
     path, other = tmp_path / "it", tmp_path / "other"
     path.write_bytes(noise(size))
     time.sleep(OLD)
@@ -367,9 +403,8 @@ def test_of_many_small_files_others_are_looked_at_each_time(
     time.sleep(OLD)
     truth = put(store, folder)
     lie(store, folder, *(f"{number}" for number in range(50)), content=b"lies")
-    with StatCache(store.root, folder) as cache:
-        samples = {cache.sample(5) for _ in range(20)}
-    assert len(samples) > 10
+    cache = StatCache(store.root, folder)
+    assert len({cache.sample(5) for _ in range(20)}) > 10
     random.seed(1)
     expected = [random.random() for _ in range(3)]
     random.seed(1)

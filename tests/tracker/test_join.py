@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    consumes,
     invariant,
     rule,
     run_state_machine_as_test,
@@ -85,7 +86,6 @@ class Running:
     began: frozenset[Op]  # what its store knew when it began
     points: list[tuple[int, float]] = field(default_factory=list)  # (number of the event, value)
     lines: list[tuple[int, str]] = field(default_factory=list)
-    over: bool = False
 
     @property
     def writer(self) -> str:
@@ -150,7 +150,7 @@ class Stores(RuleBasedStateMachine):
 
         def now() -> int:
             self.ticks += 1
-            return (NOW + place.ahead + self.ticks) * 1000
+            return (NOW + place.ahead + self.ticks // 5) * 1000  # coarse: stamps meet
 
         # Ids that are no accident, so that an example can be run again.
         def name(size: int) -> bytes:
@@ -219,11 +219,10 @@ class Stores(RuleBasedStateMachine):
         count=st.integers(1, 4),
         what=st.sampled_from(["points", "lines", "both"]),
         again=st.booleans(),
+        then=st.sampled_from(["go on", "roll"]),
     )
-    def report(self, run: Running, count: int, what: str, again: bool) -> None:
-        """Points, console lines; of one series or of a second."""
-        if run.over:
-            return
+    def report(self, run: Running, count: int, what: str, again: bool, then: str) -> None:
+        """Points, console lines; of one series or of a second; sealed at once or later."""
         with self.clock(self.places[run.place]):
             for _ in range(count):
                 self.told += 1
@@ -233,51 +232,50 @@ class Stores(RuleBasedStateMachine):
                 if what != "points":
                     run.recorder.text("stdout", f"line {self.told}")
                     run.lines.append((run.number, f"line {self.told}"))
+        if then == "roll":
+            self.roll(run)
 
     @rule(run=runs, tag=st.sampled_from(TAGS), value=st.sampled_from([True, None]))
     def tag(self, run: Running, tag: str, value: bool | None) -> None:
         """A tag is set or removed by the run itself."""
-        if not run.over:
-            with self.clock(self.places[run.place]):
-                self.put(run, f"tag/{tag}", value)
+        with self.clock(self.places[run.place]):
+            self.put(run, f"tag/{tag}", value)
 
     @rule(run=runs, name=st.sampled_from(["name", "comment"]))
     def tell_of_model(self, run: Running, name: str) -> None:
         """A key of the model."""
-        if not run.over:
-            with self.clock(self.places[run.place]):
-                self.told += 1
-                self.put(run, name, f"{self.told}", of=MODEL)
+        with self.clock(self.places[run.place]):
+            self.told += 1
+            self.put(run, name, f"{self.told}", of=MODEL)
 
     @rule(run=runs)
-    def roll(self, run: Running) -> None:
+    def seal_so_far(self, run: Running) -> None:
         """A long run is sealed while it goes on."""
-        if not run.over:
-            store = self.places[run.place].workspace.store
-            run.recorder._seal_so_far(lambda writer: seal.seal(store, run.key, own=writer, rolling=True))
-            assert "roll" not in run.recorder.warned
+        self.roll(run)
 
-    @rule(run=runs)
+    def roll(self, run: Running) -> None:
+        """As its recorder does it."""
+        store = self.places[run.place].workspace.store
+        run.recorder._seal_so_far(lambda writer: seal.seal(store, run.key, own=writer, rolling=True))
+        assert "roll" not in run.recorder.warned
+
+    @rule(run=consumes(runs))
     def end(self, run: Running) -> None:
         """It completes, closes and seals, as every run does: after that nobody says that it was aborted."""
-        if run.over:
-            return
         place = self.places[run.place]
         with self.clock(place):
             self.put(run, "status_reason", "")
             self.put(run, "completed", NOW)
             self.put(run, "status", f"completed by {run.writer}")
         run.recorder.close()
-        run.over = True
         recorder.forget(run.recorder)
         seal.seal(place.workspace.store, run.key, own=run.writer)
         status = place.workspace.thing(run.key).state.keys["status"]
         assert status.writer != recoverer(run.writer)
 
-    @rule(run=runs)
+    @rule(run=consumes(runs))
     def kill(self, run: Running) -> None:
         """It dies without a word."""
-        run.over = True
         _let_go(run)
 
     @rule(number=places)
@@ -293,7 +291,7 @@ class Stores(RuleBasedStateMachine):
         """A lock that was lost: the process is taken for dead where it runs, and goes on all the same."""
         place = self.places[run.place]
         alive = place.root / layout.live_path(run.key, run.writer) / "alive"
-        if run.over or not alive.exists():
+        if not alive.exists():
             return
         alive.rename(alive.with_name("held"))
         shutil.copy(alive.with_name("held"), alive)
@@ -309,7 +307,7 @@ class Stores(RuleBasedStateMachine):
         place = self.places[run.place]
         name = layout.live_path(run.key, run.writer)
         covered = united_covers(place.workspace.store.heads.of(run.key)).get(run.writer, 0)
-        if run.over or covered < run.number or not (place.root / name).exists():
+        if covered < run.number or not (place.root / name).exists():
             return
         before = self.views(place, ENDING)
         trash.set_aside(place.root, name, 1)
@@ -599,13 +597,13 @@ def run(examples: int, steps: int) -> None:
 
 def test_any_order_of_unions_gives_one_state() -> None:
     """Whatever happened in the stores: nothing is lost, nothing is doubled, and nothing that was undone comes back."""
-    run(40, 25)
+    run(60, 30)
 
 
 @pytest.mark.slow
 def test_any_order_of_unions_gives_one_state_at_length() -> None:
     """The same, longer stories."""
-    run(40, 60)
+    run(150, 60)
 
 
 if __name__ == "__main__":

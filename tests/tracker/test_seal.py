@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -17,17 +18,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from objstore import journal
-from objstore.ids import Kind, hash_object
+from objstore import layout as store_layout
+from objstore.ids import Kind, ObjectId, hash_object
 from objstore.journal import JournalWriter
 from objstore.store import Store
 from tests.scripts import Scripts
-from tracker import deltas, events, layout, reader, seal
+from tracker import deltas, events, index, layout, reader, removal, seal
+from tracker.config import Config
 from tracker.errors import CorruptRecord
 from tracker.events import Blob, Declare, End, Event, Plot, Scalar, SetKey, Text
 from tracker.package_data import template_dir
 from tracker.reader import Reader, read_state
 from tracker.records import Entry, Ref, State, recoverer
 from tracker.state import merge
+from tracker.workspace import Workspace
 
 KEY = "ab" * 16
 MODEL = "cd" * 16
@@ -398,6 +402,121 @@ def test_dead_writers_journal_goes_to_the_trash_after_a_day(store: Store) -> Non
     assert read(store).encode() == before
 
 
+# Copies that were recovered elsewhere
+
+
+def copy_of(store: Store, target: Path) -> Store:
+    """`cp -r` of everything, in the midst of whatever goes on: there, all writers look dead."""
+    return Store.open(shutil.copytree(store.root, target / ".tracker"))
+
+
+def unite(source: Store, target: Store) -> None:
+    """Copy the folders of the union over another store's."""
+    for name in store_layout.UNION:
+        shutil.copytree(source.root / name, target.root / name, dirs_exist_ok=True)
+
+
+def lines(store: Store) -> list[str]:
+    """The console as a reader finds it."""
+    thing = Reader(store).thing(KEY)
+    return index.console(
+        thing.state, lambda ref: thing.content.get(ref.id) or store.objects.read(ObjectId.parse(ref.id))
+    )
+
+
+def reports(first: int, last: int) -> list[Event]:
+    """Points and lines."""
+    pairs = (
+        (Scalar(1, i, NOW + 10 + i, float(i)), Text("stdout", NOW + 10 + i, f"{i}"))
+        for i in range(first, last + 1)
+    )
+    return [event for pair in pairs for event in pair]
+
+
+def test_copy_that_was_recovered_and_united_later_counts_nothing_twice(store: Store, tmp_path: Path) -> None:
+    """Sealed to 100, copied at 150, recovered there; sealed here to 200 as well: both overlap, and 200 are told."""
+    writing = Writing(store, W, KEY, *BEGIN, *reports(1, 100))
+    seal.seal(store, KEY, own=W, rolling=True)
+    writing.write(*reports(101, 150))
+    copied = copy_of(store, tmp_path / "copy")
+    seal.seal(copied, KEY)
+    assert (read(copied).get("status"), len(lines(copied))) == ("stopped", 150)
+    writing.write(*reports(151, 200))
+    seal.seal(store, KEY, own=W, rolling=True)
+    unite(copied, store)
+    unite(store, copied)
+    for each in (store, copied):
+        assert values(Store.open(each.root)) == [(i, float(i)) for i in range(1, 201)]
+        assert lines(Store.open(each.root)) == [f"{i}" for i in range(1, 201)]
+        assert index.metrics(read(each))["loss/train"].count == 200
+    assert read(store).get("status") == "in_progress"  # here it is seen to live
+    writing.write(*reports(201, 210), SetKey("status", "completed", NOW + 300))
+    writing.end()
+    seal.seal(store, KEY, own=W)
+    unite(store, copied)
+    for each in (store, copied):
+        assert read(each).get("status") == "completed"
+        assert len(lines(Store.open(each.root))) == index.metrics(read(each))["loss/train"].count == 210
+
+
+def test_what_a_recovery_says_loses_to_the_writers_next_word(store: Store, tmp_path: Path) -> None:
+    """Also where its stamps run ahead of its clock, because it had seen an edit from a place whose clock does."""
+    ahead = NOW + 10**12
+    writing = Writing(store, W, KEY, *BEGIN, SetKey("status", "in_progress", ahead), *scalars(1, 3))
+    copied = copy_of(store, tmp_path / "copy")
+    seal.seal(copied, KEY)
+    assert read(copied).get("status") == "stopped"
+    writing.write(SetKey("status_reason", "it failed", ahead + 1), SetKey("status", "failed", ahead + 2))
+    writing.end()
+    seal.seal(store, KEY, own=W)
+    unite(copied, store)
+    assert (read(store).get("status"), read(store).get("status_reason")) == ("failed", "it failed")
+
+
+def test_recoveries_of_one_writer_in_two_places_are_told_apart_by_what_they_knew(
+    store: Store, tmp_path: Path
+) -> None:
+    """The one that knew more of its events says when it ended, in whatever order they come together."""
+    writing = Writing(store, W, KEY, *BEGIN, *scalars(1, 3))
+    early = copy_of(store, tmp_path / "early")
+    seal.seal(early, KEY)
+    writing.write(*scalars(4, 6))
+    late = copy_of(store, tmp_path / "late")
+    seal.seal(late, KEY)
+    writing.end()
+    unite(early, late)
+    unite(late, early)
+    assert {read(each).get("completed") for each in (early, late)} == {NOW + 16}
+    assert [len(each.heads.of(KEY)) for each in (early, late)] == [1, 1]
+
+
+def test_run_that_another_process_has_taken_over_is_not_aborted(store: Store, alive: list[Writing]) -> None:
+    """Its new owner's journal is no part of the commit that seals the old one's, but counts."""
+    Writing(store, W, KEY, *BEGIN).die()
+    alive.append(Writing(store, V, KEY, SetKey("status", "in_progress", NOW + 100)))
+    seal.seal(store, KEY)
+    assert sealed(store).get("status_reason") is None
+    assert recoverer(W) not in store.heads.of(KEY)[0].commit.covers
+
+
+def test_model_whose_head_did_not_come_with_the_tasks_lacks_nothing(store: Store, tmp_path: Path) -> None:
+    """A copy was cut short before the model's head, its run recovered there, and the copy made again."""
+    writing = Writing(store, W, KEY, *everything()[:-1])
+    seal.seal(store, KEY, own=W, rolling=True)
+    writing.write(SetKey("comment", "better", NOW + 200, MODEL))
+    copied = copy_of(store, tmp_path / "copy")
+    for path in copied.root.glob(f"refs/*/{MODEL}.*"):
+        path.unlink()
+    copied = Store.open(copied.root)
+    before = read(copied, MODEL).encode()
+    seal.seal(copied, KEY)
+    assert read(copied, MODEL).encode() == before
+    writing.end()
+    unite(store, copied)
+    for each in (read(copied, MODEL), sealed(copied, MODEL)):
+        assert (each.get("name"), each.get("comment"), each.get("task")) == ("weights", "better", KEY)
+
+
 # Damage
 
 
@@ -441,6 +560,40 @@ def test_journal_that_cannot_be_read_hides_no_other(store: Store) -> None:
     seal.seal(store, KEY)
     assert read(store).get("name") == "run"
     assert broken.folder.exists()
+
+
+def test_events_behind_a_gap_are_not_covered(store: Store) -> None:
+    """A journal that was copied while it was removed has lost its first segment: what is left stands for nothing."""
+    writing = Writing(store, W, KEY, *BEGIN, *scalars(1, 9000))
+    writing.die()
+    whole = read(store).encode()
+    first = writing.folder / "segment.00000001"
+    first.rename(writing.folder / "aside")
+    assert Reader(store).things() == {}
+    assert not seal.seal(store, KEY)
+    assert store.heads.of(KEY) == []
+    (writing.folder / "aside").rename(first)
+    assert read(store).encode() == whole
+
+
+def test_deletion_whose_state_was_freed_still_says_that_it_is_one(store: Store) -> None:
+    """Of its own stamp: it outlives what was older, and a restore that came after it does not lose to it."""
+    Writing(store, W, KEY, *everything()).end()
+    seal.seal(store, KEY)
+    workspace = Workspace(store, Config())
+    removal.delete(workspace, [workspace.thing(KEY)])
+    (head,) = store.heads.of(KEY)
+    full = read(store)
+    for path in store.root.glob("packs/*/*"):
+        path.unlink()
+    bare = read(Store.open(store.root))
+    assert bare.keys["deleted"].stamp == full.keys["deleted"].stamp == head.commit.cut
+    assert (bare.kind, bare.get("project"), bare.get("name")) == ("task", "seals", "run")
+    with store.begin() as transaction:
+        keys = {"deleted": Entry(None, head.commit.cut + 1, "x")}
+        seal.commit_state(store, transaction, KEY, State("task", keys), [], {"x": 1})
+    assert len(store.heads.of(KEY)) == 2
+    assert not read(Store.open(store.root)).get("deleted")
 
 
 def test_folder_without_events_is_no_task(store: Store) -> None:

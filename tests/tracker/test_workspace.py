@@ -260,6 +260,22 @@ def test_edit_beats_what_its_author_saw(workspace: Workspace) -> None:
     assert len(fresh(workspace).store.heads.of(KEY)) == 1
 
 
+def test_store_that_was_put_back_loses_no_edit(workspace: Workspace, tmp_path: Path) -> None:
+    """To a backup, while this process goes on: its next edit does not stand for the one that the backup lacks."""
+    workspace.edit(KEY, {"name": "run"}, new=True)
+    shutil.copytree(workspace.root, tmp_path / "backup")
+    workspace.edit(KEY, {"comment": "kept elsewhere"})
+    shutil.copytree(workspace.root, tmp_path / "elsewhere")
+    shutil.rmtree(workspace.root / "refs")
+    shutil.copytree(tmp_path / "backup" / "refs", workspace.root / "refs")
+    workspace.edit(KEY, {"tag/after": True})
+    workspace.edit(KEY, {"tag/again": True})
+    shutil.copytree(tmp_path / "elsewhere" / "refs", workspace.root / "refs", dirs_exist_ok=True)
+    state = fresh(workspace).thing(KEY).state
+    assert state.get("comment") == "kept elsewhere"
+    assert list(state.section("tag")) == ["after", "again"]
+
+
 def test_text_that_is_no_text_is_spelled_out(workspace: Workspace) -> None:
     """A parameter from a file name that is not UTF-8."""
     workspace.edit(KEY, {"param/Args/\udcff": {"value": "caf\udce9"}}, new=True)

@@ -95,6 +95,10 @@ def create(
     """Write tasks and models into the file OUT, with all that they hold. What still runs stays here."""
     if more and not tasks:
         raise click.UsageError(f"one file is made, and {more[0]!r} is a second: name tasks after --tasks")
+    if os.fspath(out) == "-":
+        raise click.UsageError(
+            "a bundle is written to a file, since its beginning says what its end holds: name one"
+        )
     workspace = call.open()
     keys = _keys(workspace, [*tasks, *more]) if tasks else None
     with render.Progress("bundling:") as progress:

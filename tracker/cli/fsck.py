@@ -153,8 +153,10 @@ def _source(root: Path, name: str, known: Mapping[str, str]) -> Origin:
 
 
 def _bundle(path: Path) -> Origin | None:
-    """The store in a bundle, or None for any other file."""
-    return None
+    """The store in a bundle, or None for any other file. Raises Corrupt, Unsupported, NotFound, RemoteError."""
+    from objstore.bundle import Bundle
+
+    return Bundle.open([path]) if Bundle.begins(path) else None
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------

@@ -82,11 +82,13 @@ def gc(call: Call, dry_run: bool, grace: float | None, now: bool, yes: bool) -> 
         if not foreseen.refused and not ask(question, yes=False):
             return 1
     report = collect(dry=dry_run)
+    if not (dry_run or report.refused):
+        workspace.tidy(None)
     if call.json:
         call.screen.document("gc", {"dry_run": dry_run, **_record(report)})
     else:
         _print(call.screen, report, dry_run=dry_run)
-        if not report.refused:
+        if not report.refused and not dry_run:  # to read states may write an index
             _name_hidden(workspace)
     for problem in report.problems:
         render.say(f"tracker: {problem}")

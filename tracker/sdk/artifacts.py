@@ -75,7 +75,10 @@ class Artifact:
     @property
     def preview(self) -> str:
         """The beginning of the content, for people."""
-        return str(self._record.get("preview", ""))
+        preview = self._record.get("preview") or ""
+        if isinstance(preview, Mapping):  # a long one is an object of its own
+            return self._workspace.read(self._thing(), Ref.parse(preview["$ref"])).decode("utf-8", "replace")
+        return str(preview)
 
     def get(
         self,

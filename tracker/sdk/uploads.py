@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from objstore import files
 from objstore.errors import StoreError
 from objstore.ids import ObjectId
-from tracker import codecs, trust
+from tracker import codecs, layout, trust
 from tracker.records import Ref
 from tracker.sdk import artifacts
 
@@ -48,6 +48,7 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
         task.fault(encoded.notice, None)
     try:
         place = artifacts.store(task.workspace, task.attach, encoded)
+        preview = _preview(task, encoded.preview)
     except (OSError, StoreError) as error:  # StoreError: a folder with a socket in it, say
         task.fault(f"artifact {name!r} was not stored: {error}", error)
         return False
@@ -56,7 +57,7 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
         "type": encoded.type,
         "file": encoded.file_name,
         "content_type": encoded.content_type,
-        "preview": encoded.preview,
+        "preview": preview,
         "metadata": {str(k): str(v) for k, v in (options.metadata or {}).items()},
         "timestamp": int(time.time()),
     }
@@ -68,6 +69,12 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
     if path is not None and options.delete_after_upload and whole and task.sync():
         _delete(path)
     return True
+
+
+def _preview(task: Task, text: str) -> str | dict[str, str]:
+    """A preview as the record has it: a long one is an object, since every table and every edit reads the record."""
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= layout.PREVIEW_MAX else {"$ref": task.attach(data)}
 
 
 def _comes_back(task: Task, name: str, ref: str) -> bool:

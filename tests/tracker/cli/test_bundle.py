@@ -101,6 +101,12 @@ def test_what_cannot_be_meant_is_refused(here: Cli, arguments: list[str], code: 
     assert sorted(path.name for path in here.folder.iterdir()) == [".tracker"]
 
 
+def test_stdout_is_no_place_for_a_bundle(here: Cli) -> None:
+    """Nor is a file called `-` made."""
+    done = here("bundle", "create", "-")
+    assert (done.code, "name one" in done.err, (here.folder / "-").exists()) == (2, True, False)
+
+
 @pytest.mark.parametrize("size", ["65536", "65536B", "64KiB", "0.1MB", "100kB", "1 MiB", "4.7GB", "2TiB"])
 def test_sizes_are_written_as_people_do(here: Cli, size: str) -> None:
     """In powers of 1000 or of 1024, whatever the case."""
@@ -120,3 +126,15 @@ def test_several_tasks_may_follow_the_option(here: Cli, sample: Sample) -> None:
     one, two = list(sample.ids.values())[:2]
     assert here("bundle", "create", "x", "--tasks", one, two, "--json").json["tasks"] == 2
     assert here("bundle", "create", "y", "--tasks", one, "--tasks", two, "--json").json["tasks"] == 2
+
+
+def test_a_bundle_heals_a_store(here: Cli) -> None:
+    """`fsck --heal --from` takes what is lost out of a bundle, or out of one part of it and those beside."""
+    here("bundle", "create", "x", "--split", "4MiB")
+    packs = sorted((here.folder / ".tracker/packs").rglob("*.pack"))
+    for pack in packs[::2]:
+        pack.unlink()
+    assert here("fsck").code == 4
+    done = here("fsck", "--heal", "--from", "x.002")
+    assert done.code == 0, done.out + done.err
+    assert here("fsck").code == 0

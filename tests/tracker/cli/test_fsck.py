@@ -115,14 +115,16 @@ def test_heal_brings_back_what_a_remote_has(copy: Cli, sample: Sample) -> None:
     assert copy("ls", "--json").json["total"] == 5
 
 
-@pytest.mark.parametrize("origin", ["remote", "store", "folder above it", "own file", "own folder"])
+@pytest.mark.parametrize("origin", ["remote", "store", "folder above it", "own file", "own folder", "bundle"])
 def test_heal_takes_from_where_it_is_told(
     copy: Cli, sample: Sample, origin: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A remote's name, a store, the folder that one lies in, a file of one's own, a folder of such."""
+    """A remote's name, a store, the folder that one lies in, a file of one's own, a folder of such, a bundle."""
     large = largest(copy.folder)
     flip(large, large.stat().st_size // 2)
     own = tmp_path_factory.mktemp("own")
+    if origin == "bundle":
+        assert sample.cli("bundle", "create", str(own / "out.bundle")).code == 0
     shutil.copy(sample.folder / "big.bin", own)
     named = {
         "remote": "backup",
@@ -130,6 +132,7 @@ def test_heal_takes_from_where_it_is_told(
         "folder above it": str(sample.store.parent),
         "own file": str(own / "big.bin"),
         "own folder": str(own),
+        "bundle": str(own / "out.bundle"),
     }[origin]
     if origin != "remote":
         shutil.rmtree(copy.folder / "backup")

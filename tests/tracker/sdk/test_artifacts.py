@@ -23,6 +23,7 @@ from objstore.statcache import StatCache, spots_of
 from objstore.store import Store
 from tracker import OutputModel, Task
 from tracker.errors import BadValue, UsageError
+from tracker.records import references
 
 Reopen = Callable[[Task], Task]
 Start = Callable[..., Task]
@@ -234,6 +235,17 @@ def test_options_of_an_upload(task: Task, reopened: Reopen) -> None:
     assert found["yaml"].get() == {"a": 1}
     age = datetime.now(timezone.utc) - own.timestamp
     assert timedelta(seconds=-2) < age < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("size", [2048, 2049, 65_536])
+def test_long_preview_is_an_object_of_its_own(task: Task, reopened: Reopen, size: int) -> None:
+    """A table reads every task's record, and each edit writes it anew: neither is to carry 64 KiB an artifact."""
+    task.upload_artifact("long", {"a": 1}, preview="é" * (size // 2) + "x" * (size % 2))
+    for each in (task, reopened(task)):
+        assert len(each.artifacts["long"].preview.encode()) == size
+        record = each.workspace.thing(each.id).state.get("artifact/long")
+        assert isinstance(record["preview"], str) == (size <= 2048)
+        assert (size <= 2048) == (len(list(references(record))) == 1)
 
 
 def test_pickles_may_be_blocked_altogether(task: Task) -> None:

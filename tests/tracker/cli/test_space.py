@@ -1,0 +1,174 @@
+"""`tracker rm`, `restore`, `gc` and `du`, by real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.tracker.cli.conftest import Cli, Sample
+
+RUN = """
+import sys
+from tracker import Task
+task = Task.init("space", "running", auto_connect_streams=False)
+task.upload_artifact("large", "large.bin", wait_on_upload=True)
+print(task.id, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def copy(sample: Sample, tmp_path: Path) -> Cli:
+    """Commands in a copy of the sample, which they may change."""
+    shutil.copytree(sample.store, tmp_path / ".tracker")
+    return sample.cli.at(tmp_path)
+
+
+def size(folder: Path) -> int:
+    """Bytes of a store."""
+    return sum(path.stat().st_size for path in (folder / ".tracker").rglob("*") if path.is_file())
+
+
+def test_deleting_every_run_with_an_artifact_returns_its_space(copy: Cli, sample: Sample) -> None:
+    """`rm --yes` and twice `gc --grace 0s --yes`; what other runs have stays, and what rm said is what came back."""
+    before = size(copy.folder)
+    best, worst = sample.ids["best"], sample.ids["worst"]
+    first = copy("rm", best[:8], "--yes", "--json").json
+    assert first["bytes"] < 1 << 20  # the other run has the same file
+    assert best in first["deleted"]
+    done = copy("rm", worst, "--yes")
+    assert done.err.startswith("deleted 1 task and 1 model (vision/digits / lr 0.001): `tracker gc` frees 9.")
+    assert copy("ls", "--json").json["total"] == 3
+    assert copy("gc").out.startswith("nothing to do; ")
+    one, two = (copy("gc", "--grace", "0s", "--yes", "--json").json for _ in range(2))
+    assert one["aside"]["files"] > 0
+    assert two["deleted"]["files"] == one["aside"]["files"]
+    assert before - size(copy.folder) > 9 << 20
+    assert copy("fsck").code == 0
+    gone = copy("restore", best)
+    assert (gone.code, "no longer in this store" in gone.err) == (3, True)
+
+
+def test_a_deleted_task_is_named_where_it_is_asked_for_and_comes_back(copy: Cli, sample: Sample) -> None:
+    """Also after a first collection, out of the trash."""
+    best = sample.ids["best"]
+    copy("rm", best, sample.ids["worst"], "--yes")
+    shown = copy("show", best)
+    assert shown.code == 3
+    assert f"`tracker restore {best}`" in shown.err
+    assert copy("gc", "--grace", "0s", "--yes").code == 0
+    done = copy("restore", best[:8])
+    assert (done.code, done.err) == (0, "restored 1 task and 1 model: vision/digits / lr 0.1\n")
+    for _ in range(2):
+        copy("gc", "--grace", "0s", "--yes")
+    assert copy("get", f"{best}:big", "-o", "x").code == 0
+    assert (copy.folder / "x").read_bytes() == (sample.folder / "big.bin").read_bytes()
+    assert copy("fsck").code == 0
+    again = copy("restore", best)
+    assert (again.code, again.err) == (2, f"tracker: task {best} is not deleted\n")
+
+
+def test_nobody_is_deleted_without_a_word(copy: Cli, sample: Sample) -> None:
+    """Where nobody can be asked, --yes is needed: of rm, of gc --now, and of gc with less than a day of grace."""
+    for words in (["rm", sample.ids["best"]], ["gc", "--now"], ["gc", "--grace", "1h"]):
+        done = copy(*words)
+        assert (done.code, "say --yes" in done.err) == (2, True), words
+    assert copy("ls", "--json").json["total"] == 5
+    assert copy("rm", "abcdefabcdef", "--yes").code == 3
+    assert copy("gc", "--grace", "soon").code == 2
+
+
+def test_gc_refuses_what_is_damaged_and_says_what_to_do(copy: Cli) -> None:
+    """Exit code 4, and no file is touched."""
+    head = next((copy.folder / ".tracker/refs").glob("*/*"))
+    head.write_bytes(b"{}")
+    before = sorted(path for path in (copy.folder / ".tracker").rglob("*") if path.is_file())
+    done = copy("gc", "--grace", "0s", "--yes")
+    assert done.code == 4
+    assert done.out.startswith("nothing was touched: refs/")
+    assert "fsck --heal" in done.out
+    assert copy("gc", "--now", "--yes", "--json").json["refused"]
+    assert sorted(path for path in (copy.folder / ".tracker").rglob("*") if path.is_file()) == before
+
+
+def test_a_dry_run_says_what_a_run_will_do(copy: Cli, sample: Sample) -> None:
+    """And changes nothing."""
+    copy("rm", sample.ids["best"], sample.ids["worst"], "--yes")
+    shutil.rmtree(copy.folder / ".tracker/cache")
+
+    def state() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (copy.folder / ".tracker").rglob("*")}
+
+    before = state()
+    foreseen = copy("gc", "--dry-run", "--grace", "0s", "--json").json
+    assert foreseen["dry_run"]
+    assert "would set aside" in copy("gc", "--dry-run", "--grace", "0s").out
+    assert state() == before
+    report = copy("gc", "--grace", "0s", "--yes", "--json").json
+    assert foreseen["aside"]["files"] + foreseen["rewritten"]["files"] == report["aside"]["files"]
+
+
+def test_what_a_running_task_has_stored_survives_collections(cli: Cli) -> None:
+    """It is named by nothing but its journal; and the task itself cannot be deleted."""
+    (cli.folder / "large.bin").write_bytes(os.urandom(3 << 20))
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        cwd=cli.folder,
+        env=cli.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    key = process.stdout.readline().strip()
+    try:
+        for _ in range(2):
+            assert cli("gc", "--grace", "0s", "--yes").code == 0
+        refused = cli("rm", key, "--yes")
+        assert (refused.code, "is running: end it first" in refused.err) == (5, True)
+        (row,) = cli("du", "--by", "task", "--json").json["rows"]
+        assert row["unique"] > 3 << 20
+    finally:
+        process.communicate("")
+    assert cli("fsck").code == 0
+    assert cli("get", f"{key}:large", "-o", "x").code == 0
+    assert (cli.folder / "x").read_bytes() == (cli.folder / "large.bin").read_bytes()
+
+
+def test_du_counts_every_byte_once(sample: Sample) -> None:
+    """What rows have alone, what they share, and what nothing needs add up to the packs."""
+    tasks = sample.cli("du", "--by", "task", "--json").json
+    projects = {row["project"]: row for row in sample.cli("du", "--json").json["rows"]}
+    rows = {row["id"]: row for row in tasks["rows"]}
+    best, worst = rows[sample.ids["best"]], rows[sample.ids["worst"]]
+    assert best["shared"] > 9 << 20  # one file, in both
+    assert best["bytes"] == best["unique"] + best["shared"]
+    packs = sum(path.stat().st_size for path in (sample.store / "packs").rglob("*.pack"))
+    assert tasks["bytes"] == packs
+    assert tasks["trash"] == 0
+    alone = sum(row["unique"] for row in tasks["rows"])
+    shared = max(best["shared"], worst["shared"])
+    assert abs(alone + shared + tasks["dead"] - packs) < 64 << 10
+    digits = projects["vision/digits"]
+    assert digits["unique"] > best["unique"] + worst["unique"] + (9 << 20) - 1000
+
+
+def test_du_by_artifact_names_task_and_artifact(sample: Sample) -> None:
+    """The largest first."""
+    document = sample.cli("du", "--by", "artifact", "--limit", "2", "--json").json
+    assert [row["artifact"] for row in document["rows"]][:1] != []
+    assert document["total"] > 2
+    everything = sample.cli("du", "--by", "artifact", "--json").json["rows"]
+    (big,) = [r for r in everything if r["artifact"] == "big" and r["id"] == sample.ids["best"]]
+    assert (big["unique"], big["shared"] > 9 << 20) == (0, True)
+    out = sample.cli("du", "--by", "artifact").out
+    assert "big" in out
+    assert out.splitlines()[-1].endswith("MiB")

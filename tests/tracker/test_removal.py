@@ -1,0 +1,284 @@
+"""Tasks deleted and brought back, and what that frees: in one place, and between places."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objstore import trash
+from objstore.errors import Conflict, NotFound
+from objstore.ids import ObjectId
+from objstore.inventory import pack_files
+from objstore.journal import JournalWriter
+from objstore.remotes.folder import FolderRemote
+from objstore.store import Store
+from tracker import events, layout, removal, roots
+from tracker.errors import CorruptRecord, UsageError
+from tracker.events import Blob, SetKey
+from tracker.records import Ref
+from tracker.workspace import Workspace
+
+A, B, M = "a" * 32, "b" * 32, "c" * 32
+SIZE = 300_000
+
+
+def noise(seed: int, size: int = SIZE) -> bytes:
+    """Bytes that nothing compresses."""
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An open, empty store."""
+    return Workspace.open_or_create(tmp_path / "here" / ".tracker")
+
+
+def fresh(workspace: Workspace) -> Workspace:
+    """The same store as another process opens it."""
+    return Workspace.open(workspace.root)
+
+
+def task(workspace: Workspace, key: str, content: bytes, **more: Any) -> str:
+    """A completed task with an artifact of its own; the artifact's id."""
+    ref = workspace.attach(content)
+    changes = {"name": key[:3], "project": "p", "status": "completed", "artifact/big": {"$ref": ref}}
+    workspace.edit(key, {**changes, **more}, new=True)
+    return Ref.parse(ref).id
+
+
+def collect(workspace: Workspace, times: int = 2) -> None:
+    """Collections without a grace."""
+    for _ in range(times):
+        report = workspace.store.gc(lambda: roots.of_journals(workspace.store), grace=0)
+        assert (report.refused, report.problems) == ("", ())
+
+
+def stored(workspace: Workspace) -> int:
+    """Bytes of all packs, those in the trash too."""
+    return sum(file.size for file in pack_files(workspace.root))
+
+
+def has(workspace: Workspace, object_id: str) -> bool:
+    """Whether the store has an object, in packs/."""
+    return Store.open(workspace.root).objects.has(ObjectId.parse(object_id))
+
+
+def delete(workspace: Workspace, *keys: str) -> removal.Removal:
+    """Delete tasks as `tracker rm --yes` does."""
+    found = removal.foresee(workspace, keys)
+    removal.delete(workspace, found.things)
+    return found
+
+
+def test_a_deleted_task_is_hidden_at_once_and_its_room_is_free_after_two_collections(
+    workspace: Workspace,
+) -> None:
+    """As many bytes as were said; what another task needs stays. Of the deleted one its last commit stays."""
+    task(workspace, A, noise(1))
+    shared = noise(2)
+    kept = workspace.attach(shared)
+    workspace.edit(A, {"artifact/shared": {"$ref": kept}})
+    task(workspace, B, shared)
+    before = stored(workspace)
+    found = delete(fresh(workspace), A)
+    assert SIZE < found.size < SIZE + 20_000
+    assert list(fresh(workspace).tasks()) == [B]
+    collect(workspace)
+    assert before - stored(workspace) > SIZE
+    assert has(workspace, Ref.parse(kept).id)
+    again = fresh(workspace)
+    assert list(again.tasks()) == [B]
+    assert again.damaged == {}
+    assert again.store.fsck().clean
+    (head,) = again.store.heads.of(A)
+    assert head.commit.deleted
+
+
+@pytest.mark.parametrize("collections", [0, 1])
+def test_a_restored_task_is_as_it_was(workspace: Workspace, collections: int) -> None:
+    """Out of the packs or out of the trash; and later collections leave it alone. Its history is there as well."""
+    artifact = task(workspace, A, noise(1), **{"tag/x": True})
+    workspace.edit(A, {"tag/y": True})
+    state = workspace.thing(A).state
+    old = workspace.store.heads.of(A)[0].commit.parents[0]
+    delete(workspace, A)
+    collect(workspace, collections)
+    assert removal.restore(fresh(workspace), A) == [A]
+    again = fresh(workspace)
+    after = again.thing(A).state
+    assert {k: e.value for k, e in after.keys.items() if k not in ("deleted", "cut")} == {
+        k: e.value for k, e in state.keys.items()
+    }
+    assert list(again.tasks()) == [A]
+    collect(again)
+    assert has(again, artifact)
+    assert has(again, str(old))
+    assert Workspace.open(workspace.root).store.fsck().clean
+    assert trash.confirmed(workspace.root) == frozenset()
+
+
+def test_what_is_gone_cannot_be_restored(workspace: Workspace) -> None:
+    """A clear error, and the task stays deleted; deleted again after that it is as before."""
+    task(workspace, A, noise(1))
+    delete(workspace, A)
+    collect(workspace)
+    with pytest.raises(NotFound, match="no longer in this store"):
+        removal.restore(fresh(workspace), A)
+    assert fresh(workspace).tasks() == {}
+    task(workspace, B, noise(2))
+    with pytest.raises(UsageError, match="not deleted"):
+        removal.restore(fresh(workspace), B)
+
+
+def test_a_deletion_from_elsewhere_hides_and_frees_nothing_until_it_is_repeated_here(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """It could be a mistake, or somebody's malice. Until then it can be restored, and that wins there, too."""
+    artifact = task(workspace, A, noise(1))
+    there = Workspace.open_or_create(tmp_path / "there" / ".tracker")
+    there.store.pull(FolderRemote(workspace.root))
+    delete(there, A)
+    collect(there)
+    workspace.store.pull(FolderRemote(there.root))
+
+    here = fresh(workspace)
+    assert here.tasks() == {}
+    collect(here)
+    assert has(here, artifact)
+    assert [thing.key for thing in removal.unconfirmed(fresh(here))] == [A]
+    removal.restore(fresh(here), A)
+    assert list(fresh(here).tasks()) == [A]
+    there.store.pull(FolderRemote(workspace.root))
+    assert list(fresh(there).tasks()) == [A]
+    assert has(there, artifact)
+    for each in (here, there):
+        collect(each)
+        assert has(each, artifact)
+        assert Workspace.open(each.root).store.fsck().clean
+
+    delete(fresh(there), A)
+    collect(there)
+    here.store.pull(FolderRemote(there.root))
+    collect(here)
+    assert has(here, artifact)
+    found = delete(fresh(here), A)
+    assert found.size > SIZE
+    collect(here)
+    assert not has(here, artifact)
+    assert removal.unconfirmed(fresh(here)) == []
+
+
+def test_an_edit_that_did_not_know_of_the_deletion_revives_nothing(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """The task stays hidden. It keeps its room, since what was edited nobody here has asked to delete, until then."""
+    artifact = task(workspace, A, noise(1))
+    there = Workspace.open_or_create(tmp_path / "there" / ".tracker")
+    there.store.pull(FolderRemote(workspace.root))
+    delete(workspace, A)
+    there.edit(A, {"tag/late": True})
+    workspace.store.pull(FolderRemote(there.root))
+    here = fresh(workspace)
+    assert here.tasks() == {}
+    collect(here)
+    assert has(here, artifact)
+    assert [thing.key for thing in removal.unconfirmed(here)] == [A]
+    delete(fresh(here), A)
+    collect(here)
+    assert not has(here, artifact)
+    assert fresh(here).tasks() == {}
+
+
+def model(workspace: Workspace, key: str, maker: str) -> str:
+    """An output model of a task, with weights of its own; their id."""
+    ref = workspace.attach(noise(7))
+    workspace.edit(key, {"name": "m", "task": maker, "weights": {"$ref": ref}}, kind=layout.MODEL, new=True)
+    workspace.edit(maker, {f"model/output/{key}": {"name": "m"}})
+    return Ref.parse(ref).id
+
+
+def test_a_task_takes_its_models_along_and_brings_them_back(workspace: Workspace) -> None:
+    """Not one that another task has as its input."""
+    task(workspace, A, noise(1))
+    weights = model(workspace, M, A)
+    assert [thing.key for thing in delete(fresh(workspace), A).things] == [A, M]
+    collect(workspace, 1)
+    assert not has(workspace, weights)
+    assert sorted(removal.restore(fresh(workspace), A)) == [A, M]
+    assert has(workspace, weights)
+    task(workspace, B, noise(2), **{f"model/input/{M}": {"name": "m"}})
+    found = delete(fresh(workspace), A)
+    assert ([t.key for t in found.things], [t.key for t in found.kept]) == ([A], [M])
+    collect(workspace)
+    assert has(workspace, weights)
+    assert fresh(workspace).damaged == {}
+
+
+# --- running tasks ---------------------------------------------------------------------------------------------------
+
+
+def running(workspace: Workspace, *event: events.Event) -> JournalWriter:
+    """A run of this very process, and so one that lives."""
+    writer = JournalWriter(workspace.root / layout.live_path(A, "d" * 16), "d" * 16)
+    for each in (SetKey("status", "in_progress", 1), *event):
+        writer.append(*events.encode(each))
+    return writer
+
+
+def test_a_running_task_cannot_be_deleted(workspace: Workspace) -> None:
+    """Nor does the attempt change anything."""
+    writer = running(workspace)
+    with pytest.raises(Conflict, match=f"task {A} is running"):
+        removal.foresee(fresh(workspace), [A])
+    writer.close()
+
+
+def test_what_only_a_journal_names_is_kept(workspace: Workspace) -> None:
+    """The artifact of a running task; what the journal holds itself need not be in a pack."""
+    ref = workspace.attach(noise(1))
+    inline = Ref("blob", "1" * 64, 3)
+    value: Mapping[str, Any] = {"list": [{"$ref": ref}]}
+    writer = running(
+        workspace,
+        Blob(inline.id, b"abc"),
+        SetKey("artifact/i", {"$ref": str(inline)}, 2),
+        SetKey("artifact/x", value, 3),
+        SetKey("weights", {"$ref": ref}, 4, of=M),
+    )
+    collect(workspace)
+    assert has(workspace, Ref.parse(ref).id)
+    writer.append(*events.encode(SetKey("artifact/x", None, 5)))
+    writer.append(*events.encode(SetKey("weights", None, 6, of=M)))
+    collect(workspace)
+    assert not has(workspace, Ref.parse(ref).id)
+    writer.close()
+
+
+def test_a_journal_that_cannot_be_read_stops_the_collection(workspace: Workspace) -> None:
+    """What it needs is not known."""
+    workspace.attach(noise(1))
+    writer = running(workspace)
+    writer.append(events.DOCUMENT, b"no JSON")
+    before = stored(workspace)
+    with pytest.raises(CorruptRecord, match=A):
+        workspace.store.gc(lambda: roots.of_journals(workspace.store), grace=0)
+    assert stored(workspace) == before
+    assert not list(trash.epochs(workspace.root))
+    writer.close()
+
+
+def test_a_dead_writers_journal_in_the_trash_is_deleted_after_the_grace(workspace: Workspace) -> None:
+    """Under the name that it had: whoever misses it finds it there."""
+    running(workspace).close()
+    name = layout.live_path(A, "d" * 16)
+    trash.set_aside(workspace.root, name, int(time.time()))
+    assert list(trash.find(workspace.root, name))
+    workspace.store.gc()
+    assert list(trash.find(workspace.root, name))
+    collect(workspace)
+    assert not list(trash.find(workspace.root, name))
