@@ -190,7 +190,7 @@ def _scalars(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
     points = names = 0
     for series in _pieces(folded):
         name = len(series.title) + len(series.series)
-        crowded = len(group) >= _SERIES_CHUNK or names + name > _NAMES_CHUNK
+        crowded = len(group) >= _SERIES_CHUNK or names + name > _NAMES_CHUNK or _follows(group, series)
         if group and (crowded or points + len(series.steps) > _POINTS_CHUNK):
             yield _scalar_chunk(group, put)
             group, points, names = [], 0, 0
@@ -198,6 +198,11 @@ def _scalars(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
         points, names = points + len(series.steps), names + name
     if group:
         yield _scalar_chunk(group, put)
+
+
+def _follows(group: list[scalars.Series], series: scalars.Series) -> bool:
+    """Whether `series` is another part of the last one of a group: one object names a series once."""
+    return bool(group) and (group[-1].title, group[-1].series) == (series.title, series.series)
 
 
 def _pieces(folded: Fold) -> Iterator[scalars.Series]:

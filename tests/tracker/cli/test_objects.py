@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from objstore import files
+from objstore.records import Mode, TreeEntry
+from objstore.store import Store
+
 if TYPE_CHECKING:
     from tests.tracker.cli.conftest import Cli, Sample
 
@@ -150,3 +154,20 @@ def test_cat_does_not_send_control_characters_to_a_terminal(sample: Sample) -> N
     assert done.code == 1
     assert "has bytes that a terminal would obey: tracker get " in done.out
     assert "\x1b" not in done.out
+
+
+def test_names_in_a_hostile_folder_reach_no_terminal(sample: Sample, tmp_path: Path) -> None:
+    """Sequences, a change of direction, a line's end: spelled out in the list of entries, and in the error of `get`."""
+    store = Store.create(tmp_path / "store")
+    with store.begin() as transaction:
+        content = transaction.put_bytes(b"x")
+        names = ["\x1b[2J", "a\u202eb", "c\rd", "e\x9bf"]
+        entries = [TreeEntry(name, Mode.FILE, content, 1) for name in names]
+        tree, _ = files.put_tree(transaction, entries)
+    store.close()
+    place = {"TRACKER_DIR": str(store.root)}
+    listed = sample.cli("cat", str(tree), **place)
+    assert len(listed.out.splitlines()) == 5
+    fetched = sample.cli("get", str(tree), "-o", str(tmp_path / "out"), **place)
+    assert (fetched.code != 0, (tmp_path / "out").exists()) == (True, False)
+    assert not any(c in listed.out + fetched.out + fetched.err for c in "\x1b\u202e\r\x9b")
