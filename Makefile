@@ -13,11 +13,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Two targets of one call would install into one environment at once.
 .NOTPARALLEL:
-.PHONY: help demo test fuzz check format bench clean
+.PHONY: help demo test faults fuzz check format bench clean
 
 help:
 	@echo "make demo    record a sweep of real training runs, then show, compare, fetch and copy them"
 	@echo "make test    run the tests"
+	@echo "make faults  run the tests of every fault: each system call, power cuts, crowds; some 20 minutes"
 	@echo "make fuzz    search for bytes that a parser cannot cope with, a minute for each (ARGS='--seconds 10 table')"
 	@echo "make check   formatting, lint, types and the layers of the source"
 	@echo "make format  format the source and apply the lint rules' safe fixes"
@@ -29,6 +30,10 @@ demo: $(VENV)/.has-demo
 
 test: $(VENV)/.has-test
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Traced and mounted as root; what this machine does not allow is skipped with its reason.
+faults: $(VENV)/.has-faults
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m exhaustive $(ARGS)
 
 fuzz: $(VENV)/.has-fuzz
 	@$(BIN)/python -m tests.fuzz $(ARGS)
@@ -53,8 +58,9 @@ clean:
 # One stamp for each set of packages: a second call starts at once, and a change of pyproject.toml installs anew.
 $(VENV)/.has-demo: EXTRAS := demo
 $(VENV)/.has-test: EXTRAS := test
+$(VENV)/.has-faults: EXTRAS := test,faults
 $(VENV)/.has-fuzz: EXTRAS := test,fuzz
 $(VENV)/.has-lint: EXTRAS := test,lint
-$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-fuzz $(VENV)/.has-lint: pyproject.toml
+$(VENV)/.has-demo $(VENV)/.has-test $(VENV)/.has-faults $(VENV)/.has-fuzz $(VENV)/.has-lint: pyproject.toml
 	@PYTHON='$(PYTHON)' sh .ci/environment '$(VENV)' '$(EXTRAS)'
 	@touch $@

@@ -161,7 +161,7 @@ def test_without_fsync_a_power_cut_loses_what_was_acknowledged(tmp_path: Path, k
     assert after_a_cut(tmp_path, kind, "put", 3, 0.0, "nosync") != []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", list(SIZES))
 @pytest.mark.parametrize("operation", list(steps.OPERATIONS))

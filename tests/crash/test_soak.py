@@ -75,7 +75,7 @@ def test_a_crowd_at_one_store_loses_nothing(tmp_path: Path, options: tuple[str, 
     check(root, crowd([root], 3, CREW, *options))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("options", [(), ("noflock",)], ids=["", "without flock"])
 def test_a_crowd_at_one_store_for_a_minute_loses_nothing(tmp_path: Path, options: tuple[str, ...]) -> None:
@@ -149,7 +149,7 @@ def two_mounts(folder: Path) -> Iterator[list[Path]]:
             process.wait(30)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("options", [(), ("noflock",)], ids=["", "without flock"])
 def test_a_crowd_on_two_nodes_loses_nothing(tmp_path: Path, options: tuple[str, ...]) -> None:

@@ -67,7 +67,7 @@ def test_a_disk_that_refuses_some_calls_loses_nothing(tmp_path: Path, operation:
     check(cases(tmp_path, operation, "EIO", "5"), "EIO")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("fault", ["KILL", *REFUSALS])

@@ -600,7 +600,7 @@ def test_any_order_of_unions_gives_one_state() -> None:
     run(40, 30)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)  # 15 s of work, on a machine that may have other work to do
 def test_any_order_of_unions_gives_one_state_at_length() -> None:
     """The same, longer stories."""
