@@ -122,7 +122,7 @@ class Transaction:
 
     def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:
         """Those of many objects on which the transaction can rely, and does from now."""
-        return {object_id for object_id in object_ids if self.rely(object_id)}
+        return {object_id for object_id in sorted(object_ids) if self.rely(object_id)}
 
     def put(self, kind: Kind, raw: bytes) -> ObjectId:
         """Store one object of at most 8 MiB (records: 16 MiB) and return its id; one that is there costs nothing."""

@@ -66,7 +66,19 @@ class Segment:
     live: for each pack, 0 when its rows do not count, 1 when they do but the pack was not looked at, 2 when it was.
     """
 
-    __slots__ = ("_bits", "_file", "_firsts", "_memory", "_shift", "_sums", "live", "packs", "path", "rows")
+    __slots__ = (
+        "_bits",
+        "_file",
+        "_firsts",
+        "_latest",
+        "_memory",
+        "_shift",
+        "_sums",
+        "live",
+        "packs",
+        "path",
+        "rows",
+    )
 
     def __init__(self, source: Path | bytes, trailer: bytes, tables: bytes, file: OpenFile | None) -> None:
         _, self.rows, packs, power, _ = TRAILER.unpack(trailer)
@@ -82,6 +94,10 @@ class Segment:
         self._firsts.frombytes(view[at : at + 8 * blocks])
         self._sums.frombytes(view[at + 8 * blocks : at + 16 * blocks])
         self._bits = bytes(view[at + 16 * blocks :])
+        self._latest = (
+            -1,
+            b"",
+        )  # the block read last: who asks for many ids in their order reads each block once
         self._shift = 64 - power
 
     @classmethod
@@ -153,6 +169,9 @@ class Segment:
     def _blocks(self, first: int, last: int) -> bytes:
         if first >= last:
             return b""
+        number, latest = self._latest
+        if number == first and last - first == 1:
+            return latest
         start, end = first * BLOCK, min(last * BLOCK, self.rows * ROW.size)
         if self._memory is not None:
             return self._memory[start:end]
@@ -165,6 +184,7 @@ class Segment:
             raise Broken(self, f"{self.path} is cut short")
         if last - first == 1:
             sound = xxh3_64_intdigest(data) == self._sums[first]
+            self._latest = (first, data) if sound else (-1, b"")
         else:
             view = memoryview(data)
             sound = all(
