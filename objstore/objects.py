@@ -151,6 +151,10 @@ class Objects:
             self._maps.clear()
             self.refresh()
 
+    def _has_lost(self, places: Iterable[Location]) -> bool:
+        """Whether a pack of these copies was gone at the last look."""
+        return not self.pack_ids() >= {place.pack_id for place in places if not place.aside}
+
     def close(self) -> None:
         """Close the files that are open; the object can still be used."""
         with guard():
@@ -311,7 +315,7 @@ class Objects:
             except Corrupt:
                 self._look_again(places)
                 # Once more in any case; and again while packs are merged away faster than they can be opened.
-                if tries and self.pack_ids() >= {place.pack_id for place in places if not place.aside}:
+                if tries and not self._has_lost(places):
                     break
         if not (places := self._set_aside(object_id)):
             places = self._copies(object_id)
@@ -408,11 +412,14 @@ class Objects:
 
         A damaged copy is left out where another can be read.
         """
-        places = self._copies(object_id)
-        try:
-            return self._lists(places)
-        except Corrupt:
-            self._look_again(places)
+        for tries in range(_TRIES):
+            places = self._copies(object_id)
+            try:
+                return self._lists(places)
+            except Corrupt:
+                self._look_again(places)
+                if tries and not self._has_lost(places):
+                    break
         return self._lists(self._copies(object_id))
 
     def _lists(self, places: list[Location]) -> list[ChunkList]:

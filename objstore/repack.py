@@ -219,9 +219,10 @@ class _Tidying:
             packed = [head for table in tables.values() for head in table.packed().of(key)]
             with suppress(Corrupt):  # more diverged than anybody could fold: left as they are
                 alive = self._alive([*several, *packed])
-                size += sum(len(head.raw) for head in alive)
-                if size > layout.HEADS_MAX:
-                    break
+                more = sum(len(head.raw) for head in alive)
+                if size + more > layout.HEADS_MAX:
+                    continue  # for another table, another time
+                size += more
                 kept += alive
                 gone += several
                 fresh = fresh or not {head.id for head in alive} <= {head.id for head in packed}
