@@ -22,6 +22,7 @@ from objstore.records import Commit, Mode, Tree, TreeEntry
 from objstore.store import Store
 
 DIED = 9
+JOURNAL = f"trash/1000/live/{'a' * 32}/writer"
 
 
 def content(number: int) -> bytes:
@@ -93,12 +94,17 @@ def littered(root: Path) -> dict[str, bytes]:
             (place,) = store.objects.locate(orphan)
             trash.set_aside(root, layout.pack_path(place.pack_id), 1000)
     trash.set_aside(root, layout.pack_path(needed), 1001)
+    (root / JOURNAL).mkdir(parents=True)
+    for number in range(3):
+        (root / JOURNAL / f"segment.{number}").write_bytes(b"x")
     return content
 
 
 def wrong(root: Path, content: dict[str, bytes]) -> list[str]:
-    """What three more collections refuse, what is damaged after them, and what cannot be read."""
+    """What three more collections refuse, what is damaged after them, and what cannot be read; a journal cut in two."""
     found = []
+    if (root / JOURNAL).exists() and len(os.listdir(root / JOURNAL)) != 3:
+        found.append("part of a journal is gone, and its writer may move back the rest")
     for _ in range(3):  # put back, rewritten, deleted
         report = Store.open(root).gc(grace=0)
         found += [report.refused, *report.problems]
