@@ -251,7 +251,7 @@ class _Heal:
         """Publish a pack of what was in pack `old`; whether it turns out to be that very pack, and takes its place."""
         pack_id, footer = writer.finish()
         where = layout.pack_path(pack_id)
-        if pack_id == old:
+        if where in self._damage.packs:
             self._link_aside(where)
         move_into_place(self._root, writer.path, where)
         self._placed.add(pack_id)

@@ -289,6 +289,27 @@ def test_the_right_pack_under_another_ones_name_takes_its_place(store: Store, sa
     assert not wrong.exists()
 
 
+@pytest.mark.parametrize("state", ["damaged", "a folder"])
+def test_a_pack_found_under_another_name_takes_its_own_place(store: Store, save: Save, state: str) -> None:
+    """Whatever lies there; the file with the wrong name goes to the trash, and what lay there too."""
+    content_ = [random.Random(n).randbytes(SMALL) for n in range(2)]
+    for number, data in enumerate(content_):
+        save(store, {"a": data}, key=f"{number:032x}")
+    wrong, right = files_of(store.root, "packs")
+    data = right.read_bytes()
+    shutil.copy(right, wrong)
+    if state == "damaged":
+        damage(right, next(c for c in content_ if c in data))
+    else:
+        right.unlink()
+        right.mkdir()
+    healed = heal(store.root)
+    assert right.read_bytes() == data
+    assert not wrong.exists()
+    assert sorted(healed.aside) == [p.relative_to(store.root).as_posix() for p in (wrong, right)]
+    assert len([p for p in healed.report.problems if p.where.startswith("tree")]) == 1
+
+
 def add_pack(store: Store, *contents: bytes) -> Path:
     """A pack of these blobs, in this order."""
     writer = PackWriter(temporary(store.root))
