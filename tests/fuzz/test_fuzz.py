@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -9,6 +11,30 @@ from tests.fuzz import limits
 from tests.fuzz.limits import TooCostly, watched
 from tests.fuzz.mutations import hostile
 from tests.fuzz.targets import TARGETS
+
+
+# Inputs that once were answered by an error that nobody had declared, by what was raised.
+FOUND = [
+    ("console", b"\0"),  # JSONDecodeError
+    ("console", b"[1]\n"),  # ValueError
+    ("journal of events", struct.pack("<I", 4) + b"\x02abc"),  # struct.error: a scalar that is too short
+    (
+        "state",  # TypeError, where the history of a task is shown
+        b'{"keys":{},"kind":"task","segments":[{"attempt":1,"console":"0","first":1,"last":2,"plots":[],'
+        b'"scalars":[],"writer":"w"}],"v":1}',
+    ),
+    (
+        "state",  # KeyError, from the SDK's getters
+        b'{"keys":{},"kind":"task","segments":[{"attempt":1,"console":[],"first":1,"last":2,"plots":[],'
+        b'"scalars":[{}],"writer":"w"}],"v":1}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_stays_mended(name: str, data: bytes) -> None:
+    """By luck no second time."""
+    watched(TARGETS[name].run, data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
