@@ -12,7 +12,6 @@ from tests.fuzz.limits import TooCostly, watched
 from tests.fuzz.mutations import hostile
 from tests.fuzz.targets import TARGETS
 
-
 # Inputs that once were answered by an error that nobody had declared, by what was raised.
 FOUND = [
     ("console", b"\0"),  # JSONDecodeError
@@ -20,13 +19,17 @@ FOUND = [
     ("journal of events", struct.pack("<I", 4) + b"\x02abc"),  # struct.error: a scalar that is too short
     (
         "state",  # TypeError, where the history of a task is shown
-        b'{"keys":{},"kind":"task","segments":[{"attempt":1,"console":"0","first":1,"last":2,"plots":[],'
-        b'"scalars":[],"writer":"w"}],"v":1}',
+        (
+            b'{"keys":{},"kind":"task","segments":[{"attempt":1,"console":"0","first":1,"last":2,"plots":[],'
+            b'"scalars":[],"writer":"w"}],"v":1}'
+        ),
     ),
     (
         "state",  # KeyError, from the SDK's getters
-        b'{"keys":{},"kind":"task","segments":[{"attempt":1,"console":[],"first":1,"last":2,"plots":[],'
-        b'"scalars":[{}],"writer":"w"}],"v":1}',
+        (
+            b'{"keys":{},"kind":"task","segments":[{"attempt":1,"console":[],"first":1,"last":2,"plots":[],'
+            b'"scalars":[{}],"writer":"w"}],"v":1}'
+        ),
     ),
 ]
 
