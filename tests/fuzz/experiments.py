@@ -9,8 +9,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import orjson
-
 from tests.fuzz.registry import GOLDEN, declared, golden, target
 from tests.fuzz.stores import KEY, folder
 from tracker import codecs, config, events, scalars, trust
@@ -18,11 +16,9 @@ from tracker.deltas import deltas
 from tracker.history import unsealed
 from tracker.index import console
 from tracker.pages import Page, difference, page
-from tracker.records import Ref, State
+from tracker.records import Ref, Segment, State
 from tracker.sdk.reports import last_iteration, last_metrics, single_values
 from tracker.state import Fold, merge
-
-JSON = orjson.OPT_SORT_KEYS
 
 
 def _events() -> list[bytes]:
@@ -116,15 +112,9 @@ def show(found: State) -> None:
 @target("console", seeds=lambda: [b'[1,"stdout","a line"]\n[2,"stderr","another"]\n'])
 def console_lines(data: bytes) -> None:
     """An object with lines of the console."""
-    ref = {"$ref": f"blob:{'ab' * 32}:1", "lines": 1}
-    record = {"v": 1, "kind": "task", "keys": {}, "segments": [_segment(console=[ref])]}
+    chunk = {"$ref": f"blob:{'ab' * 32}:1", "lines": 1}
     with declared():
-        console(State.decode(orjson.dumps(record, option=JSON)), lambda _: data, 10)
-
-
-def _segment(**parts: object) -> dict[str, object]:
-    empty: dict[str, object] = {"scalars": [], "console": [], "plots": []}
-    return {"writer": "w", "attempt": 1, "first": 1, "last": 2, **empty, **parts}
+        console(State("task", {}, (Segment("w", 1, 2, 1, console=(chunk,)),)), lambda _: data, 10)
 
 
 @target("scalars", seeds=lambda: golden("scalars-v1.tscl"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -9,6 +12,34 @@ from tests.fuzz import limits
 from tests.fuzz.limits import TooCostly, watched
 from tests.fuzz.mutations import hostile
 from tests.fuzz.targets import TARGETS
+from tracker.records import Segment, State
+
+
+def foreign(**parts: object) -> bytes:
+    """The record of a task whose one segment no version of this program has made."""
+    segment = {**Segment("w", 1, 2, 1).record(), **parts}
+    return orjson.dumps({"v": 1, "kind": "task", "keys": {}, "segments": [segment]})
+
+
+# Inputs that once were answered by an error that nobody had declared, by what was raised.
+FOUND = [
+    ("console", b"\0"),  # JSONDecodeError
+    ("console", b"[1]\n"),  # ValueError
+    ("journal of events", struct.pack("<I", 4) + b"\x02abc"),  # struct.error: a scalar that is too short
+    ("state", foreign(console="0")),  # TypeError, where the history of a task is shown
+    ("state", foreign(scalars=[{}])),  # KeyError, from the SDK's getters
+]
+
+
+def test_foreign_records_come_as_far_as_those_who_show_them() -> None:
+    """Else the inputs below would be refused at the door, and show nothing."""
+    assert list(map(str, State.decode(foreign(console="0")).segments[0].console)) == ["0"]
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_stays_mended(name: str, data: bytes) -> None:
+    """By luck no second time."""
+    watched(TARGETS[name].run, data)
 
 
 @pytest.mark.parametrize("name", TARGETS)

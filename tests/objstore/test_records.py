@@ -559,3 +559,17 @@ def test_the_quick_look_at_a_name_says_what_the_rules_say(name: str) -> None:
             checkout_key(name)
     else:
         assert checkout_key(name) == wanted
+
+
+def test_every_character_is_judged_alike_by_both() -> None:
+    """Of ASCII, alone, at the end and within: the glance knows no more than the rules."""
+    for name in (n for c in map(chr, range(1, 128)) for n in (c, f"a{c}", f"a{c}b", f"con{c}", f"{c}com1")):
+        try:
+            wanted: str | None = collision_key(check_checkout_name(name))
+        except InvalidName:
+            wanted = None
+        try:
+            found: str | None = checkout_key(name)
+        except InvalidName:
+            found = None
+        assert found == wanted, name
