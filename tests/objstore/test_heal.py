@@ -639,6 +639,7 @@ def readable(root: Path) -> set[ObjectId]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sources", ["none", "a remote"])
 def test_a_heal_that_is_killed_anywhere_is_simply_run_again(
     original: Path, damaged: Path, tmp_path: Path, checkout: Path, sources: str
