@@ -18,7 +18,7 @@ from objstore.frame import Encoding
 from objstore.graph import Node, edges
 from objstore.heads import Head, Heads, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
-from objstore.objects import Location, Objects, pack_files
+from objstore.objects import Location, Objects, check_claim, pack_files
 from objstore.pack import footer_bytes, trailer_size
 from objstore.scrub import Contents, Fault, Scrubber, open_regular
 
@@ -306,6 +306,7 @@ class Inspection:
     def _is_complete(self, place: Location) -> bool:
         """Whether sound copies of all chunks of a list are here, so that what is wrong is wrong with the list."""
         try:
+            check_claim(place.entry.size, self.objects.stored_bytes)
             return all(self.damage.sound(self.objects, i) for i, _ in self.objects.chunks(place))
         except NotFound:
             return False
