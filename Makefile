@@ -28,8 +28,9 @@ help:
 demo: $(VENV)/.has-demo
 	@$(BIN)/tracker demo
 
+# A process a core, whole files each: what a file records once is not recorded by both.
 test: $(VENV)/.has-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 # Traced and mounted as root; what this machine does not allow is skipped with its reason.
 faults: $(VENV)/.has-faults

@@ -113,8 +113,8 @@ class Script:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def end(self, code: int | None = 0) -> Ended:
-        """Wait for its end and check its exit code."""
-        out, err = self.process.communicate(timeout=90)
+    def end(self, code: int | None = 0, *, limit: float = 90) -> Ended:
+        """Wait for its end, `limit` seconds at most, and check its exit code."""
+        out, err = self.process.communicate(timeout=limit)
         assert code is None or self.process.returncode == code, f"{self.process.returncode}\n{out}\n{err}"
         return Ended(self.process.returncode, out, err)
