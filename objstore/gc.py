@@ -199,6 +199,7 @@ class _Plan:
     inventory: Inventory
     needed: Column
     heads: list[Head]
+    roots: frozenset[Node]
     kept: list[PackFile] = field(default_factory=list)
     aside: list[PackFile] = field(default_factory=list)
     in_part: list[Holding] = field(default_factory=list)
@@ -238,6 +239,7 @@ class _Round:
             self._set_aside(file)
         for holding in plan.in_part:
             self._rewrite(plan, holding)
+        put_back += self._look_again(plan.roots) if self._aside else []
         self._forget({str(head.id) for head in plan.heads})
         return GcReport(
             kept=Amount.of([*self._kept, *put_back]),
@@ -249,6 +251,19 @@ class _Round:
             swept=Amount.of(swept),
             problems=tuple(self._problems),
         )
+
+    def _look_again(self, before: frozenset[Node]) -> list[int]:
+        """Put back what is needed by roots that came since they were read; the bytes of each pack.
+
+        A writer looks for its packs once its head is there. One that looked before they went relies on this: whoever
+        comes last, writer or collector, sees what the other has done.
+        """
+        for _ in range(_TRIES):
+            with suppress(Changed):
+                heads = _guarded(_living, self._root)
+                now = frozenset([*((Kind.COMMIT, head.id) for head in heads), *self._wish.roots()])
+                return [] if now <= before else [_put_back(self._root, file) for file in self._plan().rescued]
+        raise Changed("other processes moved packs again and again")
 
     def _foreseen(self, plan: _Plan, old: list[Item], waiting: list[int]) -> GcReport:
         aside = [file.size for file in plan.aside]
@@ -285,7 +300,7 @@ class _Round:
         if (needed & ~inventory.has([*inventory.packs(), *inventory.aside()])).any():
             raise Changed("a pack that is needed was moved or deleted since it was listed")
         _check_sound(inventory, links, needed)
-        plan = _Plan(inventory, needed, heads, rescued=_rescued(inventory, needed))
+        plan = _Plan(inventory, needed, heads, frozenset(strict), rescued=_rescued(inventory, needed))
         for holding in inventory.packs():
             self._judge(plan, holding)
         return plan

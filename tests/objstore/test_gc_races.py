@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from objstore import files, gc, layout
+from objstore import files, gc, layout, trash
 from objstore.errors import StoreError
 from objstore.ids import Kind, ObjectId
 from objstore.inventory import pack_files
@@ -257,3 +257,25 @@ def test_what_was_hidden_and_not_yet_deleted_is_found_by_the_next_run(store: Sto
     assert store.gc(grace=0).deleted.files == 1
     assert Store.open(store.root).fsck().clean
     assert ObjectId(commit.state)
+
+
+def test_a_head_that_comes_while_its_pack_goes_is_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writer has looked for the pack just before; the collector looks for heads just after, and puts it back."""
+    transaction = store.begin()
+    blob = transaction.put_bytes(b"needed" * 100)
+    tree, _ = files.put_tree(transaction, [TreeEntry("f", Mode.FILE, blob, 600)])
+    transaction.commit(Commit("a" * 32, ("t", "p", "n"), (), 1, 1, tree, {"w": 1}))
+    transaction.settle([blob])
+    real = trash.set_aside
+
+    def set_aside(root: Path, name: str, epoch: int) -> bool:
+        monkeypatch.setattr(trash, "set_aside", real)
+        transaction.publish()
+        return real(root, name, epoch)
+
+    monkeypatch.setattr(trash, "set_aside", set_aside)
+    report = Store.open(store.root).gc(grace=0)
+    assert (report.refused, report.put_back.files) == ("", 1)
+    again = Store.open(store.root)
+    assert list(again.heads.live()) == ["a" * 32]
+    assert again.fsck().clean
