@@ -259,8 +259,11 @@ def test_what_was_hidden_and_not_yet_deleted_is_found_by_the_next_run(store: Sto
     assert ObjectId(commit.state)
 
 
-def test_a_head_that_comes_while_its_pack_goes_is_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_comes_while_its_pack_goes_is_seen(
+    store: Store, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its writer has looked for the pack just before; the collector looks for heads just after, and puts it back."""
+    save(store, {"other": b"other"})
     transaction = store.begin()
     blob = transaction.put_bytes(b"needed" * 100)
     tree, _ = files.put_tree(transaction, [TreeEntry("f", Mode.FILE, blob, 600)])
@@ -277,5 +280,5 @@ def test_a_head_that_comes_while_its_pack_goes_is_seen(store: Store, monkeypatch
     report = Store.open(store.root).gc(grace=0)
     assert (report.refused, report.put_back.files) == ("", 1)
     again = Store.open(store.root)
-    assert list(again.heads.live()) == ["a" * 32]
+    assert "a" * 32 in again.heads.live()
     assert again.fsck().clean
