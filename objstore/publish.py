@@ -246,7 +246,6 @@ class Transaction:
         if self._small is not None:
             writer, self._small = self._small, None
             self.finish(writer)
-            self._waiting -= writer.ids
 
     def writer(self) -> PackWriter:
         """A new pack."""
@@ -256,8 +255,10 @@ class Transaction:
         """Make a pack durable and visible. Raises OSError: then it is discarded, and the transaction is over."""
         with self.ends_when_failed():
             pack_id = publish_pack(self._root, self._objects, writer)
+        ids = writer.ids
+        self._waiting -= ids
         # Nothing names it before the heads do: until then a collector may take it as well as any other.
-        self._relied.setdefault(pack_id, set()).update(writer.ids)
+        self._relied.setdefault(pack_id, set()).update(ids)
 
     # --- ending --------------------------------------------------------------------------------------------------
 

@@ -198,9 +198,11 @@ def measure(script: str, *arguments: str, runs: int) -> dict[str, float]:
                 [sys.executable, str(HERE / script), *arguments],
                 cwd=folder,
                 env=environment,
-                stdout=subprocess.PIPE,
-                check=True,
+                capture_output=True,
+                check=False,
             )
+            if done.returncode:
+                sys.exit(done.stderr.decode())
         for name, value in json.loads(done.stdout.splitlines()[-1]).items():
             found.setdefault(name, []).append(value)
     return {name: statistics.median(values) for name, values in found.items()}
