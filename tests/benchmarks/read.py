@@ -80,17 +80,17 @@ def sparse(store: Store) -> ObjectId:
 
 def ranges(root: Path, blob: ObjectId) -> dict[str, float]:
     """Random megabytes, each read by a store that was just opened, and all by one."""
-    reads = 0
+    reads = {True: 0, False: 0}  # of packs; of the index in cache/
     real = os.pread
 
     def counted(fd: int, size: int, offset: int) -> bytes:
-        nonlocal reads
-        reads += 1
+        reads[os.readlink(f"/proc/self/fd/{fd}").endswith(".pack")] += 1
         return real(fd, size, offset)
 
     source = random.Random(2)
     took: list[float] = []
-    counts: list[int] = []
+    packs: list[int] = []
+    index: list[int] = []
     for _ in range(RANGES):
         objects = Store.open(root).objects
         # Half of them where there is something.
@@ -99,14 +99,21 @@ def ranges(root: Path, blob: ObjectId) -> dict[str, float]:
             offset - 2 * layout.MIB if source.random() < 0.5 and offset else offset + source.randrange(10**9)
         )
         objects.refresh()
-        os.pread, reads = counted, 0
+        os.pread = counted
+        reads.update({True: 0, False: 0})
         began = time.perf_counter()
         data = objects.read_range(blob, offset, layout.MIB)
         took.append((time.perf_counter() - began) * 1e3)
         os.pread = real
         assert len(data) == layout.MIB
-        counts.append(reads)
-    return {"range_ms": statistics.median(took), "range_worst_ms": max(took), "range_reads": max(counts)}
+        packs.append(reads[True])
+        index.append(reads[False])
+    return {
+        "range_ms": statistics.median(took),
+        "range_worst_ms": max(took),
+        "range_reads": max(packs),
+        "range_index_reads": max(index),
+    }
 
 
 def peak() -> float:
