@@ -593,8 +593,8 @@ def unread_events(folder: Path, covered: int) -> str:
     inner = [(first, last) for first, last in found.missing if first > 1]
     if not found.unread and not inner and not (found.torn and journal.goes_on(folder)):
         return ""
-    if journal.scan(folder).last > found.last:
-        return ""  # its writer was just writing
+    if journal.scan(folder).last > found.last or not folder.exists():
+        return ""  # its writer was just writing, or it was sealed and removed
     parts = [f"{found.records} events can be read"]
     if found.torn:
         parts.append(f"{found.torn} bytes behind them cannot")
