@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from objstore import trash
-from objstore.errors import Conflict, NotFound
+from objstore.errors import Conflict, NotFound, StoreError
 from objstore.ids import ObjectId
 from objstore.inventory import pack_files
 from objstore.journal import JournalWriter
@@ -319,6 +321,54 @@ def test_what_is_gone_here_is_restored_from_where_it_still_is(
     assert list(fresh(workspace).tasks()) == [A]
     assert fresh(workspace).damaged == {}
     assert Workspace.open(workspace.root).store.fsck().clean
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting takes root on Linux")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def delete_if_there_is_room(workspace: Workspace, key: str, advice: str) -> bool:
+    """Whether there was; else the error gives this advice."""
+    try:
+        delete(fresh(workspace), key)
+    except StoreError as error:
+        if not re.search(advice, str(error)):
+            raise
+        return False
+    return True
+
+
+def test_a_deletion_on_a_full_disk_says_what_to_do_and_is_finished_by_the_next(small_disk: Path) -> None:
+    """With however little room: as long as the model is there, so is the task, and takes it along."""
+    workspace = Workspace.open_or_create(small_disk / ".tracker")
+    task(workspace, A, noise(1))
+    weights = model(workspace, M, A)
+    ballast = small_disk / "ballast"
+    with ballast.open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    failed = models_gone = 0
+    advice = re.escape(str(workspace.root / "cache")) + ".*tracker gc --now"
+    while not delete_if_there_is_room(workspace, A, advice):
+        failed += 1
+        assert A in fresh(workspace).tasks()
+        models_gone += bool(fresh(workspace).thing(M).state.get("deleted"))
+        os.truncate(ballast, ballast.stat().st_size - failed * 4096)  # what has failed leaves a pack or so
+    assert failed > 1
+    assert models_gone
+    assert fresh(workspace).thing(M).state.get("deleted")
+    fresh(workspace).store.gc(grace=0, now=True)
+    assert not has(workspace, weights)
 
 
 # --- running tasks ---------------------------------------------------------------------------------------------------
