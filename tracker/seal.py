@@ -220,6 +220,11 @@ def set_damaged_aside(store: Store, key: str) -> dict[str, str]:
     return moved
 
 
+def is_damaged(store: Store, source: Journal) -> bool:
+    """Whether a journal cannot be read to its end. Raises OSError."""
+    return bool(_lost(store, source))
+
+
 def _lost(store: Store, source: Journal) -> str:
     covered = united_covers(store.heads.of(source.key)).get(source.writer, 0)
     return lost(source, fold(source, covered), covered)

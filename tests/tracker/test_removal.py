@@ -502,6 +502,25 @@ def test_a_record_that_a_killed_writer_left_half_written_stops_nothing(
     assert Workspace.open(workspace.root).store.fsck().clean
 
 
+def test_damage_among_sealed_events_stops_collections_where_later_ones_are_lost(workspace: Workspace) -> None:
+    """Nothing leads to those any more. Where all is sealed, or the way to them is known, nothing is lost."""
+    writer = running(workspace, *(SetKey(f"tag/{n}", True, n) for n in range(20)))
+    segment = workspace.root / layout.live_path(A, "d" * 16) / "segment.00000001"
+    seal.seal(workspace.store, A, own="d" * 16, rolling=True)
+    at = segment.read_bytes().index(b"tag/5")
+    number = segment.read_bytes().rindex((7).to_bytes(8, "little"), 0, at)  # of the record that sets it
+    flip(segment, number)
+    assert roots.of_journals(workspace.store) == []
+    writer.append(*events.encode(SetKey("tag/late", True, 50)))
+    with pytest.raises(CorruptRecord, match="events from 22 on cannot be read"):
+        roots.of_journals(workspace.store)
+    flip(segment, number)
+    flip(segment, at)  # of a payload: the way goes on
+    assert roots.of_journals(workspace.store) == []
+    assert fresh(workspace).thing(A).state.get("tag/late")
+    writer.close()
+
+
 def test_a_damaged_journal_whose_writer_lives_is_left_where_it_is(workspace: Workspace) -> None:
     """It may matter yet what it writes; a collection is refused all the same."""
     writer = running(workspace, *(SetKey(f"tag/{n}", True, n) for n in range(9)))
