@@ -23,6 +23,7 @@ from objstore.journal import JournalWriter
 from objstore.remotes.folder import FolderRemote
 from objstore.store import Store
 from tracker import events, layout, removal, roots, seal
+from tracker.adoption import adopt
 from tracker.errors import CorruptRecord, UsageError
 from tracker.events import Blob, SetKey
 from tracker.records import Ref
@@ -466,6 +467,7 @@ def test_a_damaged_journal_stops_collections_until_it_is_set_aside(
     segment = killed(workspace, ref)
     used = len(segment.read_bytes().rstrip(b"\0"))
     flip(segment, used // 2 if place == "middle" else used - 10)
+    damaged = segment.read_bytes()
     if sealed:
         assert workspace.recover() == [A]
     for grace, now in ((0, False), (0, True)):
@@ -479,7 +481,7 @@ def test_a_damaged_journal_stops_collections_until_it_is_set_aside(
     assert list(moved) == [name]
     assert "bytes behind them cannot" in moved[name]
     (there,) = trash.find(workspace.root, name)
-    assert (there / "segment.00000001").read_bytes()[:used].rstrip(b"\0")
+    assert (there / "segment.00000001").read_bytes() == damaged
     assert fresh(workspace).thing(A).state.get("tag/3")
     assert Workspace.open(workspace.root).store.fsck().clean
     collect(workspace)
@@ -549,6 +551,18 @@ def test_a_damaged_journal_is_not_set_aside_quietly(workspace: Workspace) -> Non
     for _ in range(2):
         workspace.recover()
     assert segment.exists()
+
+
+def test_a_stand_in_with_a_damaged_journal_stays_and_says_why(workspace: Workspace, tmp_path: Path) -> None:
+    """What can be read of it arrives; once the journal is set aside there, the stand-in can go."""
+    beside = Workspace.open_or_create(tmp_path / "beside" / "0" / ".tracker")
+    segment = killed(beside, beside.attach(noise(1)))
+    flip(segment, len(segment.read_bytes().rstrip(b"\0")) // 2)
+    assert "is damaged: `tracker --store" in adopt(workspace.store, beside.root).kept
+    assert fresh(workspace).thing(A).state.get("tag/3")
+    assert seal.set_damaged_aside(fresh(beside).store, A)
+    assert adopt(workspace.store, beside.root).kept == ""
+    assert not beside.root.exists()
 
 
 def test_another_tasks_damaged_journal_stops_no_deletion(workspace: Workspace) -> None:
