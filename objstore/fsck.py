@@ -589,12 +589,12 @@ def unread_events(folder: Path, covered: int) -> str:
     """
     found = journal.scan(folder)
     if found.last < covered:
-        return ""  # what cannot be read is sealed
+        return _beyond_damage(folder, covered)
     inner = [(first, last) for first, last in found.missing if first > 1]
     if not found.unread and not inner and not (found.torn and journal.goes_on(folder)):
         return ""
-    if journal.scan(folder).last > found.last:
-        return ""  # its writer was just writing
+    if journal.scan(folder).last > found.last or not folder.exists():
+        return ""  # its writer was just writing, or it was sealed and removed
     parts = [f"{found.records} events can be read"]
     if found.torn:
         parts.append(f"{found.torn} bytes behind them cannot")
@@ -603,6 +603,14 @@ def unread_events(folder: Path, covered: int) -> str:
     if found.unread:
         parts.append("segments that cannot be read: " + ", ".join(map(str, found.unread)))
     return "; ".join(parts)
+
+
+def _beyond_damage(folder: Path, covered: int) -> str:
+    """What is lost where the damage lies among events that are sealed: later ones, which nothing leads to any more."""
+    last = max((record.number for record in journal.read(folder, covered)), default=covered)
+    if not journal.holds(folder, last) or any(journal.read(folder, last)):
+        return ""  # what cannot be read is sealed, or its writer was just writing
+    return f"events from {last + 1} on cannot be read, for damage before them"
 
 
 def _nowhere(what: str, done: int, total: int) -> None:

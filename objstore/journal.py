@@ -605,6 +605,23 @@ def goes_on(folder: Path) -> bool:
     )
 
 
+def holds(folder: Path, after: int) -> bool:
+    """Whether a whole record with one of the next numbers after `after` lies in a segment, be it readable or not.
+
+    Looks at every byte, for a journal that is known to be damaged. Raises OSError when a file cannot be read.
+    """
+    for _, path in _segments(folder):
+        with FileIO(path) as file:
+            data = file.readall()
+        if any(
+            _is_record(data, at, number)
+            for number in range(after + 1, after + 1 + _LOST_MOST)
+            for at in _places(data, number)
+        ):
+            return True
+    return False
+
+
 def _was_whole(data: bytes) -> bool:
     """Whether the record at the start of `data`, which cannot be read, was written to its end: to its checksum."""
     if len(data) < _FRAME_SIZE:

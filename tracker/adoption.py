@@ -61,6 +61,8 @@ def _left(store: Store, source: Store) -> str:
     """What of `source` is not in `store`, in words; empty when everything is."""
     for journal in deltas.journals(source.root):
         if liveness(journal.folder) == "dead":
+            if seal.is_damaged(source, journal):
+                return f"a journal in it is damaged: `tracker --store {source.root} recover` sets it aside"
             return "the journal of a run that died stays for a day, in case its process lives after all"
         return "a run is still recorded there"
     here = store.heads.live()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from objstore import layout as store_layout
+from tracker import layout
 from tracker.errors import BadValue
 
 _TRUE = frozenset(("1", "true", "yes", "y", "on", "t"))
@@ -51,6 +53,13 @@ def user_config(environment: Mapping[str, str] = os.environ) -> Path | None:
     """The user's own settings file, if there is a home to look in."""
     base = environment.get("XDG_CONFIG_HOME") or _home(environment, ".config")
     return Path(base) / "tracker" / "config.toml" if base else None
+
+
+def store_in(folder: Path) -> Path:
+    """`folder`, or the .tracker in it where that is a store and `folder` itself is none."""
+    inside = folder / layout.STORE
+    is_store = (folder / store_layout.FORMAT_FILE).is_file()
+    return inside if not is_store and (inside / store_layout.FORMAT_FILE).is_file() else folder
 
 
 def state_home(environment: Mapping[str, str] = os.environ) -> Path | None:

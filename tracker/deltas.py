@@ -82,6 +82,18 @@ def fold(source: Journal, after: int) -> Fold:
     return folded
 
 
+def lost(source: Journal, folded: Fold, covered: int) -> str:
+    """What cannot be read of a journal, folded from event `covered` on, up to which a head has it; "" where all can.
+
+    Damage is: an event that is whole and makes no sense; a record with the wrong checksum that was written to its end,
+    or behind which others lie; a segment that is missing or not read. A record at the very end that was cut short, as a
+    writer leaves it that is killed in an append, is none: the call that wrote it never returned.
+    """
+    from objstore.fsck import unread_events
+
+    return folded.broken or unread_events(source.folder, covered)
+
+
 def _numbers(folded: Fold) -> set[int]:
     """The series numbers that a fold's scalars bear."""
     size = events.SERIES_NUMBER.size

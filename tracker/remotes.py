@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from objstore import layout as store_layout
 from objstore.errors import Conflict, NotFound
-from tracker import layout
+from tracker import config
 from tracker.errors import BadValue
 
 if TYPE_CHECKING:
@@ -128,13 +128,6 @@ def open_remote(root: Path, url: str, *, create: bool = False) -> FolderRemote:
     return FolderRemote(_folder(root, url), create=create)
 
 
-def store_in(folder: Path) -> Path:
-    """`folder`, or the .tracker in it where that is a store and `folder` itself is none."""
-    inside = folder / layout.STORE
-    is_store = (folder / store_layout.FORMAT_FILE).is_file()
-    return inside if not is_store and (inside / store_layout.FORMAT_FILE).is_file() else folder
-
-
 def is_store(folder: Path) -> bool:
     """Whether the folder has what a store, or a copy of its shared part, is made of."""
     return any((folder / part).exists() for part in (store_layout.FORMAT_FILE, *store_layout.UNION))
@@ -165,8 +158,8 @@ def _kept(root: Path, url: str) -> str:
     """A URL as it is written down: paths are relative to the store's parent where they were given relative."""
     folder = parse(url)
     if folder.is_absolute():
-        return url if _SCHEME.match(url) else str(store_in(folder))
-    kept = Path(os.path.relpath(store_in(folder).absolute(), root.absolute().parent)).as_posix()
+        return url if _SCHEME.match(url) else str(config.store_in(folder))
+    kept = Path(os.path.relpath(config.store_in(folder).absolute(), root.absolute().parent)).as_posix()
     return f"./{kept}" if _HOST.match(kept) else kept
 
 

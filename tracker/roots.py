@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from objstore import trash
 from objstore.ids import Kind, ObjectId
-from tracker.deltas import fold, journals, model_keys
+from tracker.deltas import Journal, fold, journals, lost, model_keys
 from tracker.errors import CorruptRecord
 from tracker.reader import united_covers
 from tracker.records import Ref, references
@@ -39,9 +39,23 @@ def of_heads(store: Store, heads: Iterable[Head]) -> list[Node]:
 def of_journals(store: Store) -> list[Node]:
     """What events refer to that no head covers yet, but for content that the journals hold themselves.
 
-    Raises CorruptRecord where a journal cannot be read, OSError: then nobody knows what a running task needs.
+    Raises CorruptRecord where a journal cannot be read to its end, OSError: then nobody knows what its task needs.
+    What is a journal's end, and what damage, `deltas.lost` tells: a record that a dying writer has left half written
+    is no damage, as far as the format can tell.
     """
+    found, damaged = readable(store)
+    for source, what in damaged.items():
+        raise CorruptRecord(
+            f"a journal of task {source.key} cannot be read to its end, so what it needs is not known: {what}. Once "
+            "its process has ended, `tracker recover` seals what can be read, and sets the journal aside"
+        )
+    return found
+
+
+def readable(store: Store) -> tuple[list[Node], dict[Journal, str]]:
+    """The same of what can be read of the journals; and those of which something cannot, with what. Raises OSError."""
     found: list[Node] = []
+    damaged: dict[Journal, str] = {}
     # Journals first: one that is sealed meanwhile is then found in its head.
     sources = journals(store.root)
     heads = store.heads.live() if sources else {}
@@ -50,16 +64,15 @@ def of_journals(store: Store) -> list[Node]:
         try:
             folded = fold(source, covered(source.key))
             model_keys(source, folded, covered(source.key), covered)
+            what = lost(source, folded, covered(source.key))
         except FileNotFoundError:
             continue  # sealed and removed
-        if folded.broken:
-            raise CorruptRecord(
-                f"a journal of task {source.key} cannot be read, so what it needs is not known: {folded.broken}"
-            )
+        if what:
+            damaged[source] = what
         values = (entry.value for keys in folded.keys.values() for entry in keys.values())
         nodes = map(of_ref, _references(values))
         found += [node for node in nodes if str(node[1]) not in folded.blobs]
-    return found
+    return found, damaged
 
 
 def _covered(heads: Mapping[str, Iterable[Head]], writer: str, key: str) -> int:

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from objstore import files, journal, trash
@@ -21,7 +22,7 @@ from objstore.ids import ObjectId
 from objstore.records import Commit, Mode, TreeEntry
 from objstore.store import Store
 from tracker import layout
-from tracker.deltas import Delta, Journal, Put, deltas, fold, journals, model_keys
+from tracker.deltas import Delta, Journal, Put, deltas, fold, journals, lost, model_keys
 from tracker.reader import Reader, aborts, read_state, united_covers
 from tracker.records import Ref, State, recovered
 from tracker.state import Fold, merge
@@ -190,12 +191,43 @@ def _set_aside(store: Store, source: Journal) -> None:
     """
     try:
         unchanged = time.time() - max(item.stat().st_mtime for item in os.scandir(source.folder))
-        if unchanged < _DAY:
+        if unchanged < _DAY or _lost(store, source):  # what is damaged waits for somebody who is told
             return
         trash.set_aside(store.root, layout.live_path(source.key, source.writer), int(time.time()))
         source.folder.parent.rmdir()
     except (OSError, ValueError):
         return
+
+
+def set_damaged_aside(store: Store, key: str) -> dict[str, str]:
+    """Move journals of dead writers that cannot be read to their end to the trash, where all that can be is sealed.
+
+    Returns what was moved, by its path below the store, and what of it cannot be read. Raises OSError.
+    """
+    moved = {}
+    for source in journals(store.root, key):
+        if journal.liveness(source.folder) != "dead":
+            continue  # what it still writes may matter, though nobody can read it yet
+        if _folded(store, source, store.heads.of(key)).last:
+            continue  # not all of it is sealed
+        if what := _lost(store, source):
+            where = layout.live_path(key, source.writer)
+            trash.set_aside(store.root, where, int(time.time()))
+            moved[where] = what
+    if moved:
+        with suppress(OSError):  # the task has other writers
+            (store.root / store_layout.LIVE / key).rmdir()
+    return moved
+
+
+def is_damaged(store: Store, source: Journal) -> bool:
+    """Whether a journal cannot be read to its end. Raises OSError."""
+    return bool(_lost(store, source))
+
+
+def _lost(store: Store, source: Journal) -> str:
+    covered = united_covers(store.heads.of(source.key)).get(source.writer, 0)
+    return lost(source, fold(source, covered), covered)
 
 
 def owner_gone(store: Store, key: str) -> bool:

@@ -256,10 +256,13 @@ class Workspace:
 
 
 def find(start: Path, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The store that a process working in `start` means: `TRACKER_DIR`, else the nearest .tracker upwards."""
+    """The store that a process working in `start` means: `TRACKER_DIR`, else the nearest .tracker upwards.
+
+    As with --store, what is named is a store, or a folder that has one in it as .tracker.
+    """
     named = environment.get("TRACKER_DIR")
     if named:
-        return Path(named)
+        return config.store_in(Path(named))
     for folder in (start, *start.parents):
         if os.path.isfile(folder / layout.STORE / "format"):  # not Path's, which raises where it may not look
             return folder / layout.STORE
@@ -305,13 +308,14 @@ def stand_in_folders() -> list[Path]:
 
 
 def stand_ins(root: Path) -> list[Path]:
-    """The stores that stand in for `root`."""
+    """The stores that stand in for `root`, or for the folder that it lies in and that was named instead."""
     origins = [origin for base in stand_in_folders() for origin in sorted(base.glob("*/origin"))]
-    wanted = str(root.absolute())
+    root = root.absolute()
+    wanted = {str(root), *(str(folder) for folder in [root.parent] if config.store_in(folder) == root)}
     return [
         origin.parent / layout.STORE
         for origin in origins
-        if origin.read_text(encoding="utf-8", errors="surrogateescape") == wanted
+        if origin.read_text(encoding="utf-8", errors="surrogateescape") in wanted
     ]
 
 

@@ -52,6 +52,8 @@ def test_store_is_the_nearest_upwards_or_the_named_one(tmp_path: Path) -> None:
     assert find(below, {}) == below / ".tracker"
     assert find(below, {"TRACKER_DIR": "/elsewhere"}) == Path("/elsewhere")
     assert find(below, {"TRACKER_DIR": ""}) == below / ".tracker"
+    assert find(below, {"TRACKER_DIR": str(tmp_path)}) == tmp_path / ".tracker"
+    assert find(below, {"TRACKER_DIR": str(tmp_path / "a")}) == tmp_path / "a"
 
 
 def test_new_store_belongs_in_the_git_root(tmp_path: Path) -> None:

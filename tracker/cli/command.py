@@ -50,7 +50,7 @@ class Call:
 
         if self.store is None:
             return Workspace.open()
-        from tracker.remotes import store_in
+        from tracker.config import store_in
 
         return Workspace.open(store_in(self.store))
 

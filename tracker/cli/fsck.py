@@ -86,7 +86,7 @@ def _roots(workspace: Workspace) -> list[tuple[Kind, ObjectId]]:
     from tracker import roots
 
     try:
-        return roots.of_journals(workspace.store)
+        return roots.readable(workspace.store)[0]
     except (StoreError, TrackerError, OSError):
         return []  # the check itself names the journal
 
@@ -134,7 +134,7 @@ def _sources(root: Path, origins: Sequence[str]) -> tuple[list[Origin], dict[str
 
     known = remotes.configured(root)
     if origins:
-        return [_source(root, name, known) for name in origins], {}
+        return [origin(root, name, known) for name in origins], {}
     found: list[Origin] = []
     failed = {}
     for name, url in known.items():
@@ -145,15 +145,16 @@ def _sources(root: Path, origins: Sequence[str]) -> tuple[list[Origin], dict[str
     return found, failed
 
 
-def _source(root: Path, name: str, known: Mapping[str, str]) -> Origin:
+def origin(root: Path, name: str, known: Mapping[str, str]) -> Origin:
+    """What a name given with --from stands for: a remote, a store, a bundle, else a file or folder. Raises NotFound."""
     from objstore.remotes.folder import FolderRemote
-    from tracker import remotes
+    from tracker import config, remotes
 
     if name in known:
         return remotes.open_remote(root, known[name])
     path = Path(name)
     if path.is_dir():
-        inside = remotes.store_in(path)
+        inside = config.store_in(path)
         return FolderRemote(inside) if remotes.is_store(inside) else path
     if path.is_file():
         return _bundle(path) or path

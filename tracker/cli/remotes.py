@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from objstore.errors import Conflict, NotFound
-from tracker import layout, remotes
+from tracker import config, layout, remotes
 from tracker.cli import render
 from tracker.cli.command import Call, Command
 from tracker.cli.render import Column, plural, size
@@ -132,7 +132,7 @@ def clone(call: Call, url: str, folder: Path | None) -> None:
     from objstore.store import Store
     from tracker.package_data import template_dir
 
-    source = remotes.store_in(remotes.parse(url))
+    source = config.store_in(remotes.parse(url))
     root = call.store or (folder or _folder_of(source)) / layout.STORE
     if root.is_dir() and any(root.iterdir()):
         raise Conflict(f"{root} is there already: name another folder, or pull into it with `tracker pull`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from tracker.cli.command import Call, Command, find_task
 from tracker.cli.render import escape, joined, plural, size
 
 if TYPE_CHECKING:
+    from objstore.remotes import Source
     from tracker.reader import Thing
     from tracker.removal import Removal
     from tracker.workspace import Workspace
@@ -36,18 +38,19 @@ def ask(question: str, *, yes: bool) -> bool:
         ("rm 3f2a91 7c00de --yes", "two tasks, without asking"),
     ],
 )
-@click.argument("tasks", metavar="TASK...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def rm(call: Call, tasks: tuple[str, ...], yes: bool) -> int:
+def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     """Delete tasks with their output models. Hidden at once; `tracker gc` frees their room; until then `restore` helps.
 
-    A model that another task has as input stays. A task that was deleted elsewhere is deleted here, too, so that its
-    room is freed.
+    A model that another task has as input stays, until that task is deleted, too. The id of a model deletes it, if its
+    task is deleted and no other has it as input. What was deleted elsewhere is deleted here, too, so that its room is
+    freed.
     """
     from tracker import removal
 
     workspace = call.open()
-    found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in tasks])
+    found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in ids])
     if not ask(f"Delete {_what(found)}, and free {size(found.size)}?", yes=yes):
         return 1
     removal.delete(workspace, found.things)
@@ -68,15 +71,32 @@ def rm(call: Call, tasks: tuple[str, ...], yes: bool) -> int:
     return 0
 
 
-@click.command("restore", cls=Command, examples=[("restore 3f2a91", "as it was when it was deleted")])
+@click.command(
+    "restore",
+    cls=Command,
+    examples=[
+        ("restore 3f2a91", "as it was when it was deleted"),
+        ("restore 3f2a91 --from backup", "its content is gone here: fetch it from a remote"),
+    ],
+)
 @click.argument("task", metavar="TASK")
-def restore(call: Call, task: str) -> None:
-    """Bring back a deleted task with its output models, as long as its content is in the store or its trash."""
+@click.option(
+    "--from",
+    "origins",
+    multiple=True,
+    metavar="REMOTE|FOLDER|BUNDLE",
+    help="Where to fetch what is no longer in the store or its trash. May be given again.",
+)
+def restore(call: Call, task: str, origins: tuple[str, ...]) -> None:
+    """Bring back a deleted task with its models, out of the store, its trash, or what --from names.
+
+    What --from names only has to have the content: whether the task is deleted there, too, does not matter.
+    """
     from tracker import removal
 
     workspace = call.open()
     key = _deleted(workspace, task)
-    back = removal.restore(workspace, key)
+    back = removal.restore(workspace, key, [_source(workspace, name) for name in origins])
     things = workspace.things()
     if call.json:
         call.screen.document("restore", {"restored": back})
@@ -84,17 +104,35 @@ def restore(call: Call, task: str) -> None:
         render.say(f"restored {_count([things[each] for each in back])}: {_name(things[key])}")
 
 
+def _source(workspace: Workspace, name: str) -> Source:
+    from tracker import remotes
+    from tracker.cli.fsck import origin
+
+    found = origin(workspace.root, name, remotes.configured(workspace.root))
+    if isinstance(found, Path):
+        raise NotFound(f"{name} is no store and no bundle: a task cannot be restored from it")
+    return found
+
+
 def _to_delete(workspace: Workspace, prefix: str) -> str:
-    """The task that a prefix stands for, be it one that was deleted elsewhere."""
+    """The task, or else the model, that a prefix stands for, be it one that was deleted elsewhere."""
     from tracker import removal
 
     try:
         return find_task(workspace, prefix)
     except NotFound:
-        hidden = [thing.key for thing in removal.unconfirmed(workspace) if thing.key.startswith(prefix)]
-        if len(hidden) != 1:
+        hidden = removal.unconfirmed(workspace)
+        shown = [thing for thing in workspace.things().values() if not thing.state.get("deleted")]
+        keys = {
+            thing.key
+            for thing in (*hidden, *shown)
+            if thing.key.startswith(prefix) and thing.state.kind in (layout.TASK, layout.MODEL)
+        }
+        if len(keys) > 1:
+            raise Ambiguous(prefix, sorted(keys)) from None
+        if not keys:
             raise
-        return hidden[0]
+        return keys.pop()
 
 
 def _deleted(workspace: Workspace, prefix: str) -> str:

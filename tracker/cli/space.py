@@ -16,6 +16,7 @@ from tracker.cli.render import Cell, Column, escape, plural, size
 if TYPE_CHECKING:
     from objstore.gc import Amount, GcReport
     from objstore.graph import Node
+    from objstore.store import Store
     from objstore.usage import Share, Usage
     from tracker.reader import Thing
     from tracker.workspace import Workspace
@@ -88,8 +89,9 @@ def gc(call: Call, dry_run: bool, grace: float | None, now: bool, yes: bool) -> 
         call.screen.document("gc", {"dry_run": dry_run, **_record(report)})
     else:
         _print(call.screen, report, dry_run=dry_run)
-        if not report.refused and not dry_run:  # to read states may write an index
-            _name_hidden(workspace)
+        if not report.refused and not dry_run:
+            _say_what_waits(report, _young(store, report), span)
+            _name_hidden(workspace)  # to read states may write an index
     for problem in report.problems:
         render.say(f"tracker: {problem}")
     return _INTEGRITY if report.refused else 1 if report.problems else 0
@@ -127,13 +129,43 @@ def _amount(amount: Amount) -> str:
     return f"{plural(amount.files, 'file')}, {size(amount.size)}" if amount.files else "nothing"
 
 
+def _young(store: Store, report: GcReport) -> Amount | None:
+    """What nothing needs, and only the grace keeps. That takes another look at all: only where nothing was done."""
+    from tracker import roots
+
+    if report.aside.files or report.rewritten.files or report.deleted.files or report.put_back.files:
+        return None
+    foreseen = store.gc(lambda: roots.of_journals(store), grace=0, dry_run=True)
+    return foreseen.aside + foreseen.rewritten
+
+
+def _say_what_waits(report: GcReport, young: Amount | None, span: float) -> None:
+    """What a run has left, since its time has not come, and how to have it gone at once."""
+    if young is not None and young.files and span:
+        render.say(
+            f"{size(young.size)} that nothing needs {'is' if young.files == 1 else 'are'} younger than the grace: "
+            "`tracker gc --grace 0s`, run twice, frees that at once"
+        )
+    elif report.waiting.files:
+        render.say(
+            f"{size(report.waiting.size)} in the trash is deleted after the grace: the next `tracker gc --grace 0s` "
+            "does it at once"
+        )
+
+
 def _name_hidden(workspace: Workspace) -> None:
     from tracker import removal
 
-    hidden = [thing for thing in removal.unconfirmed(workspace) if thing.state.kind == layout.TASK]
+    found = {thing.key: thing for thing in removal.unconfirmed(workspace)}
+    kinds = (layout.TASK, layout.MODEL)
+    hidden = [  # a model goes with its task
+        thing
+        for thing in found.values()
+        if thing.state.kind in kinds and str(thing.state.get("task", "")) not in found
+    ]
     for thing in hidden[:3]:
         render.say(
-            f"task {thing.key} was deleted elsewhere and keeps its room here: "
+            f"{thing.state.kind} {thing.key} was deleted elsewhere and keeps its room here: "
             f"`tracker rm {thing.key[:12]}` frees it"
         )
     if len(hidden) > 3:
@@ -165,7 +197,8 @@ def du(call: Call, by: str, limit: int | None) -> None:
     things = workspace.things()
     groups = _artifacts(things) if by == "artifact" else _tasks(things, by_project=by == "project")
     everything = roots.of_heads(workspace.store, (head for thing in things.values() for head in thing.heads))
-    everything += roots.of_journals(workspace.store)
+    named, lost = roots.readable(workspace.store)
+    everything += named
     usage = measure(workspace.root, groups, roots=everything)
     rows = sorted(usage.shares.items(), key=lambda item: (-item[1].unique, -item[1].size, item[0]))
     shown = rows if limit is None else rows[:limit]
@@ -173,7 +206,8 @@ def du(call: Call, by: str, limit: int | None) -> None:
         call.screen.document("du", _usage_record(usage, shown, things))
     else:
         _print_usage(call.screen, usage, shown, by, things)
-    warn_damaged(workspace, usage.damaged)
+    cut = {layout.live_path(source.key, source.writer): what for source, what in lost.items()}
+    warn_damaged(workspace, {**usage.damaged, **cut})
 
 
 def _tasks(things: dict[str, Thing], *, by_project: bool) -> dict[Place, list[Node]]:

@@ -46,14 +46,14 @@ def init(call: Call, folder: Path | None) -> None:
 
 
 def _new_root(named: Path | None, folder: Path | None) -> Path:
-    from tracker import workspace
+    from tracker import config, workspace
 
     if named is not None:
         return named
     if folder is not None:
         return folder / layout.STORE
     by_environment = os.environ.get("TRACKER_DIR")
-    return Path(by_environment) if by_environment else workspace.default_root(Path.cwd())
+    return config.store_in(Path(by_environment)) if by_environment else workspace.default_root(Path.cwd())
 
 
 # --- recover ---------------------------------------------------------------------------------------------------------
@@ -67,37 +67,41 @@ def _new_root(named: Path | None, folder: Path | None) -> Path:
 def recover(call: Call) -> int:
     """Seal what dead runs have left, and adopt the runs that were recorded in the user's state folder meanwhile.
 
-    That is where a run goes that could not write the store. Its stand-in is removed once all of it is here.
+    A dead run's journal that is damaged is sealed as far as it can be read, and set aside. The state folder is where a
+    run goes that could not write the store. Its stand-in is removed once all of it is here.
     """
     workspace = call.open_as_it_is()
     if workspace.store.read_only:
         raise ReadOnly(
             f"{workspace.root} cannot be written by this user or this version: nothing was recovered"
         )
-    sealed, failed = _seal(workspace)
+    sealed, aside, failed = _seal(workspace)
     adopted = _adopt(workspace, failed)
     workspace.tidy(None)
     if call.json:
-        call.screen.document("recover", _recovered(sealed, adopted, failed))
+        call.screen.document("recover", _recovered(sealed, aside, adopted, failed))
     else:
-        _print_recovered(call.screen, workspace, sealed, adopted)
+        _print_recovered(call.screen, workspace, sealed, aside, adopted)
     for where, what in failed.items():
         render.say(f"tracker: {where}: {what}")
     return 1 if failed else 0
 
 
-def _seal(workspace: Workspace) -> tuple[list[str], dict[str, str]]:
-    """The tasks that were sealed, and what went wrong with others."""
+def _seal(workspace: Workspace) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """The tasks that were sealed; damaged journals that were set aside, and why; what went wrong with others."""
     from tracker import deltas, seal
 
-    sealed, failed = [], {}
+    sealed: list[str] = []
+    aside: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for key in sorted({journal.key for journal in deltas.journals(workspace.root)}):
         try:
             if seal.seal(workspace.store, key):
                 sealed.append(key)
+            aside |= seal.set_damaged_aside(workspace.store, key)
         except (OSError, StoreError, TrackerError) as error:
             failed[f"task {key}"] = f"cannot be sealed: {error}"
-    return sealed, failed
+    return sealed, aside, failed
 
 
 def _adopt(workspace: Workspace, failed: dict[str, str]) -> list[Adopted]:
@@ -113,7 +117,9 @@ def _adopt(workspace: Workspace, failed: dict[str, str]) -> list[Adopted]:
     return adopted
 
 
-def _recovered(sealed: list[str], adopted: list[Adopted], failed: dict[str, str]) -> dict[str, Any]:
+def _recovered(
+    sealed: list[str], aside: dict[str, str], adopted: list[Adopted], failed: dict[str, str]
+) -> dict[str, Any]:
     stand_ins = [
         {
             "store": os.fspath(each.stand_in),
@@ -123,11 +129,15 @@ def _recovered(sealed: list[str], adopted: list[Adopted], failed: dict[str, str]
         }
         for each in adopted
     ]
-    return {"sealed": sealed, "adopted": stand_ins, "failed": failed}
+    return {"sealed": sealed, "aside": aside, "adopted": stand_ins, "failed": failed}
 
 
 def _print_recovered(
-    screen: render.Screen, workspace: Workspace, sealed: list[str], adopted: list[Adopted]
+    screen: render.Screen,
+    workspace: Workspace,
+    sealed: list[str],
+    aside: dict[str, str],
+    adopted: list[Adopted],
 ) -> None:
     things = workspace.things()
 
@@ -141,12 +151,18 @@ def _print_recovered(
 
     for key in sealed:
         screen.line(f"sealed   {escape(named(key))}")
+    for where, what in aside.items():
+        screen.line(f"aside    {escape(where)}: {escape(what)}")
+    if aside:
+        render.say(
+            "what can be read of damaged journals is sealed; they are kept in trash/ until gc empties it"
+        )
     for each in adopted:
         for key in each.keys:
             screen.line(f"adopted  {escape(named(key))}")
         if each.kept:
             render.say(f"{each.stand_in} stays: {each.kept}")
-    if not sealed and not any(each.keys for each in adopted):
+    if not sealed and not aside and not any(each.keys for each in adopted):
         render.say("nothing to recover")
 
 

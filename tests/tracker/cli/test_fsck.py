@@ -195,6 +195,34 @@ def test_a_damaged_journal_is_told_with_what_is_lost(copy: Cli, tmp_path: Path) 
     assert "tracker recover" in done.err
 
 
+def test_recovery_of_a_damaged_journal_leaves_a_store_that_is_clean(cli: Cli, tmp_path: Path) -> None:
+    """Until then gc refuses, and names the task and the way out; the damaged bytes are in the trash."""
+    script = (
+        "import os\nfrom tracker import Task\ntask = Task.init('lost', 'run')\nprint(task.id, flush=True)\n"
+        "for n in range(100): task.get_logger().report_scalar('a', 'b', 1.0, n)\nos._exit(9)"
+    )
+    key = cli.python(script).out.split()[0]
+    (segment,) = tmp_path.glob(".tracker/live/*/*/segment.*")
+    flip(segment, len(segment.read_bytes().rstrip(b"\0")) - 50 * 48 + 20)
+    damaged = segment.read_bytes()
+    assert cli("ls").code == 0
+    for words in (["--grace", "0s", "--yes"], ["--now", "--yes"], ["--dry-run"]):
+        done = cli("gc", *words)
+        assert (done.code, key in done.err, "`tracker recover`" in done.err) == (4, True, True), words
+    assert cli("du").code == 0
+    done = cli("recover")
+    assert done.code == 0
+    assert done.out.startswith(f"aside    live/{key}/")
+    assert "kept in trash/" in done.err
+    assert cli("recover").err == "nothing to recover\n"
+    assert cli("fsck").code == 0
+    assert cli("gc").code == 0
+    (kept,) = tmp_path.glob(".tracker/trash/*/live/*/*/segment.*")
+    assert kept.read_bytes() == damaged
+    (run,) = cli("ls", "--json").json["tasks"]
+    assert run["status"] == "stopped"
+
+
 def test_a_damaged_head_is_named_and_hides_nothing_else(sample: Sample, tmp_path: Path) -> None:
     """A warning after the output, and exit code 4 for who asks for that very task."""
     shutil.copytree(sample.store, tmp_path / ".tracker")

@@ -46,7 +46,9 @@ def test_deleting_every_run_with_an_artifact_returns_its_space(copy: Cli, sample
     done = copy("rm", worst, "--yes")
     assert done.err.startswith("deleted 1 task and 1 model (vision/digits / lr 0.001): `tracker gc` frees 9.")
     assert copy("ls", "--json").json["total"] == 3
-    assert copy("gc").out.startswith("nothing to do; ")
+    young = copy("gc")
+    assert young.out.startswith("nothing to do; ")
+    assert "younger than the grace: `tracker gc --grace 0s`, run twice" in young.err
     one, two = (copy("gc", "--grace", "0s", "--yes", "--json").json for _ in range(2))
     assert one["aside"]["files"] > 0
     assert two["deleted"]["files"] == one["aside"]["files"]
@@ -63,7 +65,8 @@ def test_a_deleted_task_is_named_where_it_is_asked_for_and_comes_back(copy: Cli,
     shown = copy("show", best)
     assert shown.code == 3
     assert f"`tracker restore {best}`" in shown.err
-    assert copy("gc", "--grace", "0s", "--yes").code == 0
+    first = copy("gc", "--grace", "0s", "--yes")
+    assert (first.code, "the next `tracker gc --grace 0s`" in first.err) == (0, True)
     done = copy("restore", best[:8])
     assert (done.code, done.err) == (0, "restored 1 task and 1 model: vision/digits / lr 0.1\n")
     for _ in range(2):
@@ -73,6 +76,65 @@ def test_a_deleted_task_is_named_where_it_is_asked_for_and_comes_back(copy: Cli,
     assert copy("fsck").code == 0
     again = copy("restore", best)
     assert (again.code, again.err) == (2, f"tracker: task {best} is not deleted\n")
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_what_is_gone_is_restored_from_a_store_or_a_bundle(copy: Cli, sample: Sample, bundled: bool) -> None:
+    """The error says so; a file that is no bundle is refused."""
+    best = sample.ids["best"]
+    source = str(copy.folder / "b.bundle" if bundled else sample.folder)
+    assert not bundled or sample.cli("bundle", "create", source, "--tasks", best).code == 0
+    copy("rm", best, sample.ids["worst"], "--yes")
+    for _ in range(2):
+        copy("gc", "--grace", "0s", "--yes")
+    gone = copy("restore", best)
+    assert (gone.code, f"`tracker restore {best[:12]} --from" in gone.err) == (3, True)
+    (copy.folder / "words").write_text("no bundle")
+    assert copy("restore", best, "--from", "words").code == 3
+    done = copy("restore", best, "--from", source)
+    assert (done.code, done.err) == (0, "restored 1 task and 1 model: vision/digits / lr 0.1\n")
+    assert copy("get", f"{best}:big", "-o", "x").code == 0
+    assert (copy.folder / "x").read_bytes() == (sample.folder / "big.bin").read_bytes()
+    assert copy("fsck").code == 0
+
+
+def test_a_model_is_named_by_its_id(copy: Cli, sample: Sample) -> None:
+    """While its task lives it is refused, and the task is named."""
+    best = sample.ids["best"]
+    (model,) = (key for key in copy("rm", best, "--yes", "--json").json["deleted"] if key != best)
+    assert copy("restore", best).code == 0
+    done = copy("rm", model, "--yes")
+    assert (done.code, f"is an output of task {best}" in done.err) == (5, True)
+
+
+def test_the_folder_of_the_store_may_be_named_in_the_environment(
+    copy: Cli, sample: Sample, tmp_path: Path
+) -> None:
+    """For commands and for runs, as for --store: no run goes to a stand-in."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    away = copy.at(elsewhere)
+    named = {"TRACKER_DIR": str(copy.folder), "XDG_STATE_HOME": str(tmp_path / "state")}
+    assert away("ls", "--json", **named).json["total"] == 5
+    script = "from tracker import Task\nTask.init('space', 'more', auto_connect_streams=False).close()"
+    assert away.python(script, **named).code == 0
+    assert away("ls", "--json", **named).json["total"] == 6
+    assert not (tmp_path / "state").exists()
+    assert away("init", **named).err.endswith(".tracker is there already\n")
+
+
+def test_a_run_beside_a_store_whose_folder_was_named_is_adopted(cli: Cli, tmp_path: Path) -> None:
+    """Its stand-in bears the name of the folder that the .tracker lies in."""
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    script = "from tracker import Task\nTask.init('space', 'more', auto_connect_streams=False).close()"
+    assert cli.at(tmp_path)("init", "there").code == 0
+    assert cli.python(script, TRACKER_DIR=str(tmp_path / "aside" / ".tracker")).code == 0
+    stand_in = tmp_path / "state/tracker/0123456789abcdef"
+    stand_in.mkdir(parents=True)
+    (stand_in / "origin").write_text(str(tmp_path / "there"))
+    (tmp_path / "aside/.tracker").rename(stand_in / ".tracker")
+    assert "adopted" in cli("recover", "--store", "there", **state).out
+    assert not stand_in.exists()
 
 
 def test_nobody_is_deleted_without_a_word(copy: Cli, sample: Sample) -> None:

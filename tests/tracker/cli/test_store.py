@@ -96,6 +96,7 @@ def test_a_killed_run_is_sealed_by_the_next_reader(cli: Cli) -> None:
     assert cli("recover", "--json").json == {
         "schema": "tracker.recover/1",
         "sealed": [],
+        "aside": {},
         "adopted": [],
         "failed": {},
     }
