@@ -184,6 +184,33 @@ def test_claimed_packs_stay_where_no_table_can_be_written(
     assert size(remote) < 10_000
 
 
+def test_a_claimed_pack_in_the_trash_is_not_deleted_before_the_claim(
+    store: Store, remote: Store, save: Save
+) -> None:
+    """However it came there: as long as a table claims it, it can be put back."""
+    save(store, {"artifact": noise()}, key=A)
+    push(store, remote)
+    delete(remote, A)
+    (pack_id,) = claimed(remote)
+    trash.set_aside(remote.root, layout.pack_path(pack_id), 1000)
+    (remote.root / layout.TMP).rmdir()
+    (remote.root / layout.TMP).touch()  # nothing can be made in it
+    report = remote.gc(grace=0)
+    assert (report.deleted.files, report.waiting.files, len(report.problems)) == (0, 1, 1)
+    assert list(trash.find(remote.root, layout.pack_path(pack_id)))
+
+
+def test_a_claim_of_what_is_nowhere_is_given_up(store: Store, remote: Store, save: Save) -> None:
+    """As an older collector may have left it."""
+    save(store, {"artifact": noise()}, key=A)
+    push(store, remote)
+    delete(remote, A)
+    (pack_id,) = claimed(remote)
+    (remote.root / layout.pack_path(pack_id)).unlink()
+    assert not remote.gc(grace=0).refused
+    assert (claimed(remote), dropped(remote)) == (set(), {pack_id})
+
+
 def test_a_claim_of_a_push_that_did_not_know_is_not_believed(store: Store, remote: Store, save: Save) -> None:
     """A table that came after the pack had gone claims it anew: another push looks, and sends the content."""
     save(store, {"artifact": noise()}, key=A)
@@ -286,6 +313,15 @@ def test_the_last_sound_copy_is_put_back_and_not_deleted(
     assert Store.open(store.root).fsck().clean
     assert packs(store) == {new}  # written anew from what was put back
     assert size(store) < LARGE + 5000
+
+
+def test_what_was_just_put_back_counts_as_a_copy(rewritten: tuple[Store, str, str]) -> None:
+    """Of two in the trash that hold the same, one comes back and the other goes; nothing is damaged."""
+    store, _, new = rewritten
+    trash.set_aside(store.root, layout.pack_path(new), 1000)
+    report = store.gc(grace=0)
+    assert (report.put_back.files, report.deleted.files, report.problems) == (1, 1, ())
+    assert Store.open(store.root).fsck().clean
 
 
 def test_a_hidden_pack_is_the_last_sound_copy_no_less(rewritten: tuple[Store, str, str]) -> None:
