@@ -21,11 +21,13 @@ import numpy as np
 import orjson
 
 from objstore import layout, trash
+from objstore.disclaim import Claims, disclaim, footer_of
 from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
 from objstore.graph import Node
-from objstore.heads import Head, Heads, living
+from objstore.heads import Head, Heads, Table, living
 from objstore.ids import Kind
 from objstore.inventory import Changed, Column, Holding, Inventory, Links, PackFile, pack_files
+from objstore.lastcopy import last_copies
 from objstore.leftovers import Item, clock, in_trash, remove_empty, remove_old, sweep
 from objstore.publish import fsync_folder
 from objstore.rewrite import rewrite
@@ -91,7 +93,8 @@ def collect(
     """
     if not dry_run and not os.access(root, os.W_OK):
         raise ReadOnly(f"{root} cannot be written by this user: nothing was collected")
-    wish = _Wish(root, roots, grace, 0 if now else grace, now, dry_run)
+    damage: dict[str, None] = {}
+    wish = _Wish(root, roots, grace, 0 if now else grace, now, dry_run, damage)
     try:
         _check_format(root)
         report = _settled(wish if not now or dry_run else replace(wish, rewrites=False))
@@ -99,11 +102,11 @@ def collect(
             # What was set aside may have come to be needed since the roots were read: a second look tells. By then
             # there is room to rewrite what is dead in part.
             report = _joined(report, _settled(wish))
-            if report.waiting.files:
+            if report.waiting.files or report.problems:
                 report = _joined(report, _settled(wish))
     except _Refused as refusal:
         return GcReport(refused=str(refusal))
-    return report
+    return replace(report, problems=(*damage, *report.problems))
 
 
 def rescue(root: Path, nodes: Collection[Node]) -> Amount:
@@ -132,7 +135,10 @@ def rescue(root: Path, nodes: Collection[Node]) -> Amount:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What was asked for. trash_grace: seconds; rewrites: whether packs that are dead in part are written anew."""
+    """What was asked for. trash_grace: seconds; rewrites: whether packs that are dead in part are written anew.
+
+    damage: takes what was found damaged on the way, in any round, as texts.
+    """
 
     root: Path
     roots: Roots
@@ -140,6 +146,7 @@ class _Wish:
     trash_grace: float
     now: bool
     dry_run: bool
+    damage: dict[str, None]
     rewrites: bool = True
 
 
@@ -199,6 +206,7 @@ class _Plan:
     inventory: Inventory
     needed: Column
     heads: list[Head]
+    claims: Claims
     roots: frozenset[Node]
     kept: list[PackFile] = field(default_factory=list)
     aside: list[PackFile] = field(default_factory=list)
@@ -220,25 +228,38 @@ class _Round:
     def run(self) -> GcReport:
         self._clock = clock(self._root, dry_run=self._wish.dry_run)
         # Before the roots are read. What comes later, or is put back meanwhile, is no concern of this round.
-        self._listed = {file.name: file.changed for file in _guarded(pack_files, self._root)}
+        files = _guarded(pack_files, self._root)
+        self._listed = {file.name: file.changed for file in files}
         lying = _guarded(in_trash, self._root)
         plan = self._plan()
+        stay = self._last_copies(plan, {file.name: file for file in files}, filter(self._is_over, lying))
         rescued = {file.name for file in plan.rescued}
         left = [item for item in lying if item.name not in rescued]
-        over = [max(0.0, self._clock - item.since) >= self._wish.trash_grace for item in left]
-        old = [item for item, is_over in zip(left, over, strict=True) if is_over]
-        waiting = [item.size for item, is_over in zip(left, over, strict=True) if not is_over]
+        old = [item for item in left if self._is_over(item) and item.name not in stay]
+        waiting = [item.size for item in left if not self._is_over(item) or item.name in stay]
         self._kept += [file.size for file in plan.kept]
         if self._wish.dry_run:
             return self._foreseen(plan, old, waiting)
         put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
-        deleted = [item.size for item in old if self._delete(item)]
+        claimed = plan.claims.packs()
+        # What nobody claims first: that may make the room for a table.
+        deleted = [i.size for i in old if _pack_id(i.name) not in claimed and self._delete(i)]
+        held = self._disclaim(plan, claimed)
+        for item in (i for i in old if _pack_id(i.name) in claimed):
+            if _pack_id(item.name) in held:
+                waiting.append(item.size)
+            elif self._delete(item):
+                deleted.append(item.size)
         swept = sweep(self._root, self._clock, layout.GRACE_NOW if self._wish.now else layout.STALE)
         remove_empty(self._root, math.inf if self._wish.now else self._clock - layout.GRACE_NOW)
         for file in plan.aside:
-            self._set_aside(file)
+            if file.id in held:
+                self._kept.append(file.size)
+            else:
+                self._set_aside(file)
         for holding in plan.in_part:
-            self._rewrite(plan, holding)
+            if holding.file.id not in claimed:
+                self._finish(plan, holding, self._rewrite(plan, holding))
         put_back += self._look_again(plan.roots) if self._aside else []
         self._forget({str(head.id) for head in plan.heads})
         return GcReport(
@@ -252,6 +273,35 @@ class _Round:
             problems=tuple(self._problems),
         )
 
+    def _is_over(self, item: Item) -> bool:
+        return max(0.0, self._clock - item.since) >= self._wish.trash_grace
+
+    def _last_copies(self, plan: _Plan, files: dict[str, PackFile], old: Iterable[Item]) -> set[str]:
+        """Rescue what holds the only sound copy of what is needed; returns the names of what cannot be judged.
+
+        Only footers and records were read so far: of content, a footer's word is taken until the last copy goes.
+        """
+        rescued = {file.name for file in plan.rescued}
+        doomed = [files[item.name] for item in old if item.name in files and item.name not in rescued]
+        back = {file.id for file in plan.rescued}
+        staying = [h for h in plan.inventory.holdings if h.file.epoch is None or h.file.id in back]
+        found = last_copies(plan.inventory, plan.needed, staying, doomed)
+        stay = set()
+        there = {holding.file.id for holding in plan.inventory.packs()}
+        for file, ids in found.sound:
+            what = f"{file.name} holds the only sound copy of {_few([str(i) for i in ids])}"
+            if file.id in there:  # damaged itself: who repairs it knows to leave of it what is sound
+                stay.add(file.name)
+            else:
+                plan.rescued.append(file)
+                what += ", and was put back"
+            self._wish.damage[f"{what}: run fsck --heal"] = None
+        for file, ids in found.damaged:
+            stay.add(file.name)
+            text = f"{file.name} and every other copy of {_few([str(i) for i in ids])} are damaged: run fsck --heal"
+            self._wish.damage[text] = None
+        return stay - {file.name for file in plan.rescued}
+
     def _look_again(self, before: frozenset[Node]) -> list[int]:
         """Put back what is needed by roots that came since they were read; the bytes of each pack.
 
@@ -260,7 +310,7 @@ class _Round:
         """
         for _ in range(_TRIES):
             with suppress(Changed):
-                heads = _guarded(_living, self._root)
+                heads, _ = _guarded(_living, self._root)
                 now = frozenset([*((Kind.COMMIT, head.id) for head in heads), *self._wish.roots()])
                 return [] if now <= before else [_put_back(self._root, file) for file in self._plan().rescued]
         raise Changed("other processes moved packs again and again")
@@ -278,13 +328,14 @@ class _Round:
             put_back=Amount.of(put_back),
             deleted=Amount.of([*deleted, *aside] if self._wish.now else deleted),
             waiting=Amount() if self._wish.now else Amount.of([*waiting, *aside]),
+            problems=tuple(self._problems),
         )
 
     # --- marking ---------------------------------------------------------------------------------------------------
 
     def _plan(self) -> _Plan:
         more = list(self._wish.roots())
-        heads = _guarded(_living, self._root)
+        heads, tables = _guarded(_living, self._root)
         confirmed = _guarded(trash.confirmed, self._root)
         inventory = _guarded(lambda root: Inventory.load(root, with_trash=True), self._root)
         for name, what in inventory.damaged.items():
@@ -300,7 +351,8 @@ class _Round:
         if (needed & ~inventory.has([*inventory.packs(), *inventory.aside()])).any():
             raise Changed("a pack that is needed was moved or deleted since it was listed")
         _check_sound(inventory, links, needed)
-        plan = _Plan(inventory, needed, heads, frozenset(strict), rescued=_rescued(inventory, needed))
+        rescued = _rescued(inventory, needed)
+        plan = _Plan(inventory, needed, heads, Claims.of(tables), frozenset(strict), rescued=rescued)
         for holding in inventory.packs():
             self._judge(plan, holding)
         return plan
@@ -391,19 +443,70 @@ class _Round:
         for name in trash.confirmed(self._root) - alive:
             remove_old(self._root / layout.TRASH / "confirmed" / name, self._clock - layout.GRACE_NOW)
 
-    def _rewrite(self, plan: _Plan, holding: Holding) -> None:
+    def _rewrite(self, plan: _Plan, holding: Holding) -> tuple[str, bytes] | None:
+        """The id and footer of a new pack with what is needed of an old one; None where that is left as it is."""
         file = holding.file
         try:
-            new = rewrite(self._root, file, plan.needed[plan.inventory.of(holding)])
+            pack_id, size, footer = rewrite(self._root, file, plan.needed[plan.inventory.of(holding)])
         except FileNotFoundError:
-            return
+            return None
         except (StoreError, OSError) as error:
             self._kept.append(file.size)
             self._problems.append(f"{file.name} cannot be rewritten: {error}")
-            return
-        self._kept.append(new)
-        if self._set_aside(file):
+            return None
+        self._kept.append(size)
+        return pack_id, footer
+
+    def _finish(self, plan: _Plan, holding: Holding, made: tuple[str, bytes] | None) -> None:
+        """Set a pack aside that was written anew."""
+        if made is not None and self._set_aside(holding.file):
             self._rewritten.append(plan.inventory.dead(holding, plan.needed))
+
+    # --- claims, where the store is a remote, too ------------------------------------------------------------------
+
+    def _disclaim(self, plan: _Plan, claimed: set[str]) -> set[str]:
+        """Let no table claim what is to go, of the packs that one claims; returns those that have to stay all the same.
+
+        Those that are dead in part are written anew before, and what replaces them is claimed instead.
+        """
+        parts = [holding for holding in plan.in_part if holding.file.id in claimed]
+        made = [(holding, self._rewrite(plan, holding)) for holding in parts]
+        anew = {new[0]: new[1] for _, new in made if new is not None}
+        here = {holding.file.id for holding in plan.inventory.packs()} | {f.id for f in plan.rescued}
+        leave = (
+            {h.file.id for h, new in made if new is not None} | {f.id for f in plan.aside} | (claimed - here)
+        )
+        leave = {pack_id for pack_id in leave & claimed if pack_id not in anew}
+        held = set[str]()
+        try:
+            taken = anew | self._returned(plan, leave)
+            if leave or taken:
+                held = disclaim(self._root, plan.claims, plan.heads, leave, taken, self._clock)
+        except (StoreError, OSError) as error:
+            held = leave
+            what = _few([layout.pack_path(pack_id) for pack_id in sorted(leave)]) or "what was put back"
+            self._problems.append(
+                f"claims stay as they are, and so do {what}: no table can be written: {error}"
+            )
+        for holding, new in made:
+            if holding.file.id in held:
+                self._kept.append(holding.file.size)
+            else:
+                self._finish(plan, holding, new)
+        return held
+
+    def _returned(self, plan: _Plan, leave: set[str]) -> dict[str, bytes]:
+        """The footers of packs that were given up once, and are in packs/ and needed now."""
+        given_up = plan.claims.given_up()
+        staying = {file.id for file in (*plan.kept, *plan.rescued)} & given_up
+        if not staying:
+            return {}
+        needed = [
+            h
+            for h in plan.inventory.holdings
+            if h.file.id in staying and plan.needed[plan.inventory.of(h)].any()
+        ]
+        return {h.file.id: footer_of(self._root, h.file.id) for h in needed if h.file.id not in leave}
 
 
 def _guarded(read: Callable[[Path], _T], root: Path) -> _T:
@@ -416,19 +519,20 @@ def _guarded(read: Callable[[Path], _T], root: Path) -> _T:
         raise _Refused(f"{error}: run fsck --heal") from error
 
 
-def _living(root: Path) -> list[Head]:
-    """The living heads of all files and all tables. Raises StoreError where one of them cannot be read."""
+def _living(root: Path) -> tuple[list[Head], dict[str, Table]]:
+    """The living heads of all files and all tables, and these. Raises StoreError where one cannot be read."""
     for name in layout.UNION:
         if os.path.lexists(root / name) and not (root / name).is_dir():
             raise StoreError(f"{name} is no folder")
     heads = Heads(root)
     found = heads.all()
-    for table in heads.tables().values():  # those, too, that another covers: more heads can only keep more
+    tables = heads.tables()
+    for table in tables.values():  # those, too, that another covers: more heads can only keep more
         for head in table.heads:
             found.setdefault(head.key, []).append(head)
     for where, what in heads.damaged.items():
         raise StoreError(f"{where} is damaged: {what}")
-    return [head for each in found.values() for head in living(each)]
+    return [head for each in found.values() for head in living(each)], tables
 
 
 def _reach(inventory: Inventory, links: Links, nodes: list[Node], heads: list[Head]) -> Column:
@@ -466,6 +570,12 @@ def _check_sound(inventory: Inventory, links: Links, needed: Column) -> None:
     if broken:
         what = [f"{inventory.id(number)} ({links.damaged[number]})" for number in broken]
         raise _Refused(f"damaged, so that what it names is not known: {_few(what)}: run fsck --heal")
+
+
+def _pack_id(name: str) -> str | None:
+    """The id of the pack that a file in the trash is."""
+    base = name.rpartition("/")[2]
+    return layout.parse_pack_name(base) or layout.parse_hidden_name(base)
 
 
 def _few(texts: list[str]) -> str:

@@ -335,6 +335,25 @@ def uncovered(tables: Mapping[str, Table]) -> dict[str, Table]:
     return {table_id: table for table_id, table in tables.items() if table_id not in gone}
 
 
+def batches(heads: Iterable[Head]) -> Iterator[list[Head]]:
+    """Heads in as many parts as one table each can hold."""
+    batch, size = list[Head](), 0
+    for head in heads:
+        if batch and size + len(head.raw) > layout.HEADS_MAX:
+            yield batch
+            batch, size = [], 0
+        batch.append(head)
+        size += len(head.raw)
+    if batch:
+        yield batch
+
+
+def latest(dropped: Mapping[str, int]) -> dict[str, int]:
+    """The packs that were given up last, as many as a table remembers."""
+    last = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+    return dict(last[: layout.DROPPED_MAX])
+
+
 class LiveHeads(Mapping[str, list[Head]]):
     """The living heads by key. Those that are alone in a table are made when they are asked for."""
 

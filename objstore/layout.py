@@ -59,6 +59,9 @@ FOOTER_MAX: Final = 10 * MIB  # 218,000 objects; to hold one as Python objects t
 FOOTER_FULL: Final = 6 * MIB  # at which a writer ends the pack: what a frame adds has room up to the limit
 TABLE_MAX: Final = 1024 * MIB
 HEADS_MAX: Final = 24 * MIB  # bytes of heads in one table: 40,000 of 600; decoding them takes twice that
+DROPPED_MAX: Final = (
+    10_000  # packs that a table says are given up: what was so longer ago is in no table by now
+)
 TREE_PAGE_MAX: Final = 10_000  # entries in one tree record before it is paged
 LIST_PAGE_MAX: Final = 16_384  # entries in one chunk-list record before it is paged
 LIST_PAGES_MAX: Final = 1 << 17  # pages of one chunk list: enough for RAW_MAX where each page is full

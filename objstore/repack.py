@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from xxhash import xxh3_64_intdigest
 
 from objstore import layout, trash
 from objstore.errors import Corrupt, StoreError
@@ -175,6 +176,7 @@ class _Tidying:
         self._end = time.monotonic() + (1e9 if limit is None else limit)
         self._now = _file_system_now(root)
         self._sound: dict[tuple[str, int], dict[ObjectId, bytes]] = {}  # frames, see `_held`
+        self._stored: dict[tuple[str, int], bool] = {}  # frames, see `_is_stored`
         self._inside: dict[str, list[list[ObjectEntry]]] = {}
         self._sizes: dict[str, int] = {}
         self._marks: dict[str, list[int]] = {}
@@ -569,12 +571,23 @@ class _Tidying:
             footer = read_footer(fd, pack_id)
         return all(
             any(
-                not place.is_list or footer.frames[entry.frame].header.encoding is Encoding.LIST
-                for place in places
+                (not place.is_list or footer.frames[entry.frame].header.encoding is Encoding.LIST)
+                and self._is_stored(place.pack_id, place.entry.frame)
+                for place in self._objects.locate(entry.id)
             )
             for entry in footer.objects
-            for places in [self._objects.locate(entry.id)]
         )
+
+    def _is_stored(self, pack_id: str, number: int) -> bool:
+        """Whether a frame is still on the disk as its pack's footer says: an hour ago its content was, too."""
+        key = (pack_id, number)
+        if key not in self._stored:
+            self._stored[key] = False
+            with suppress(StoreError, OSError), _opened(self._root / layout.pack_path(pack_id)) as fd:
+                frame = self._objects.footer(pack_id).frames[number]
+                data = os.pread(fd, frame.size, frame.offset)
+                self._stored[key] = len(data) == frame.size and xxh3_64_intdigest(data) == frame.xxh3
+        return self._stored[key]
 
 
 def _tier(size: int) -> int:

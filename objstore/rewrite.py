@@ -16,11 +16,13 @@ from objstore.pack import FrameEntry, ObjectEntry, PackWriter, check_frame
 from objstore.publish import encode_group, move_into_place, temporary
 
 
-def rewrite(root: Path, file: PackFile, needed: Column) -> int:
-    """Write the objects of a pack that are `needed`, a truth per row of its footer, into a new one; returns its size.
+def rewrite(root: Path, file: PackFile, needed: Column) -> tuple[str, int, bytes]:
+    """Write the objects of a pack that are `needed`, a truth per row of its footer, into a new one.
 
-    Frames of which all is needed are copied as they are. Every byte is checked first: what is damaged stays where it
-    is. Durable on return. Raises FileNotFoundError, Corrupt, Unsupported, OSError.
+    Returns its id, its size and its footer. Frames of which all is needed are copied as they are. Every byte is checked
+    first: what is damaged stays where it is. Durable on return.
+
+    Raises FileNotFoundError, Corrupt, Unsupported, OSError.
     """
     frames, objects = read_columns(root / file.name, file.id)
     order = np.lexsort((objects["offset"], objects["frame"]))
@@ -40,7 +42,7 @@ def rewrite(root: Path, file: PackFile, needed: Column) -> int:
                 int(offsets[number]),
             )
             _copy(writer, fd, entry, _members(objects[inside], number), needed[inside])
-        pack_id, _ = writer.finish()
+        pack_id, footer = writer.finish()
         size = writer.path.stat().st_size
         move_into_place(root, writer.path, layout.pack_path(pack_id))
     except BaseException:
@@ -49,7 +51,7 @@ def rewrite(root: Path, file: PackFile, needed: Column) -> int:
         raise
     finally:
         os.close(fd)
-    return size
+    return pack_id, size, footer.encode()
 
 
 def _members(rows: Column, frame: int) -> list[ObjectEntry]:

@@ -11,13 +11,13 @@ from typing import Final
 
 from objstore import layout
 from objstore.frame import HEADER_SIZE, FrameHeader
-from objstore.heads import Head, Table
+from objstore.heads import Head, Table, batches, latest
 from objstore.ids import ObjectId, hash_bytes
 from objstore.pack import PackWriter
 from objstore.publish import temporary
 from objstore.records import format_bytes
 from objstore.remotes import Target
-from objstore.sync.shown import Shown, alive, batches, is_sound
+from objstore.sync.shown import Shown, alive, is_sound
 
 _ABSORB: Final = 4  # a table takes over those up to this many times its size, so that few stay alive
 _PENDING: Final = "pending"  # a note in the cache, from a push's first pack until its table
@@ -119,7 +119,7 @@ def _merge(shown: Shown, fresh: Table) -> Table:
         for head in table.heads:
             heads.setdefault(head.key, {})[head.id] = head
     kept = [head for several in heads.values() for head in alive(several) if is_sound(head)]
-    return Table(tuple(kept), packs, tuple({*absorbed, *shown.covered}), dropped)
+    return Table(tuple(kept), packs, tuple({*absorbed, *shown.covered}), latest(dropped))
 
 
 def _absorbed(shown: Shown, fresh: Table) -> list[str]:

@@ -6,6 +6,7 @@ Nothing that a remote says is believed before it hashes to its name.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from objstore import layout
@@ -74,6 +75,19 @@ class Shown:
         self.tables = {t: table for t, table in self.tables.items() if t not in self.covered}
         self.covered &= self.sizes.keys()
         self.cache.keep("tables", self.tables)
+        self._disbelieve()
+
+    def _disbelieve(self) -> None:
+        """Pass over claims that another table gives up, unless the pack is there: who put one of them did not know."""
+        dropped = {pack_id for table in self.tables.values() for pack_id in table.dropped}
+        doubtful = {p for table in self.tables.values() for p in table.packs.keys() & dropped}
+        if not doubtful:
+            return
+        there = {listed.name for listed in self.remote.list(f"{layout.PACKS}/")}
+        false = {pack_id for pack_id in doubtful if layout.pack_path(pack_id) not in there}
+        for table_id, table in self.tables.items():
+            packs = {pack_id: footer for pack_id, footer in table.packs.items() if pack_id not in false}
+            self.tables[table_id] = replace(table, packs=packs)
 
     def _table(self, table_id: str) -> Table | None:
         note, where = f"tables/{table_id}", layout.table_path(table_id)
@@ -329,19 +343,6 @@ def _read_format(shown: Shown) -> None:
     shown.format = data
     if not shown.empty:
         shown.cache.write(layout.FORMAT_FILE, data)
-
-
-def batches(heads: Iterable[Head]) -> Iterator[list[Head]]:
-    """Heads in as many parts as one table each can hold."""
-    batch, size = list[Head](), 0
-    for head in heads:
-        if batch and size + len(head.raw) > layout.HEADS_MAX:
-            yield batch
-            batch, size = [], 0
-        batch.append(head)
-        size += len(head.raw)
-    if batch:
-        yield batch
 
 
 def is_sound(head: Head) -> bool:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from objstore import layout
 from objstore.frame import HEADER_SIZE, FrameHeader
-from objstore.heads import Head, Table
+from objstore.heads import Head, Table, batches
 from objstore.ids import ObjectId, hash_bytes
 from objstore.objects import Objects
 from objstore.pack import PackWriter
 from objstore.publish import move_into_place, publish_files, temporary
-from objstore.sync.shown import batches
 
 _LOOSE_MAX = 64  # heads that become files of their own; more become one table
 

@@ -14,11 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from objstore import files, layout
-from objstore.heads import Head, Table
+from objstore.heads import Head, Table, batches
 from objstore.ids import ObjectId, hash_bytes
 from objstore.records import Commit, Mode, TreeEntry
 from objstore.store import Store
-from objstore.sync.shown import batches
 
 COUNT = 100_000
 UPDATES = 50

@@ -65,7 +65,7 @@ def gc(call: Call, dry_run: bool, grace: float | None, now: bool, yes: bool) -> 
     """Free the room of what nothing needs any more.
 
     What no task, model or running process needs, and is older than the grace, goes to the trash; after the grace a
-    later run deletes it. Anything that is damaged or missing stops it before it has changed anything: exit code 4.
+    later run deletes it. If something needed is missing, or cannot be followed, nothing is changed: exit code 4.
     """
     from objstore.layout import GRACE, GRACE_NOW
     from tracker import roots

@@ -58,6 +58,35 @@ def test_deleting_every_run_with_an_artifact_returns_its_space(copy: Cli, sample
     assert (gone.code, "no longer in this store" in gone.err) == (3, True)
 
 
+@pytest.mark.parametrize("how", [("--now",), ()])
+def test_a_remote_that_was_collected_is_sent_again_what_it_lacks(
+    cli: Cli, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    """Deleted and collected there, made again and pushed here: it is there again, and collecting comes to an end."""
+    script = """
+from tracker import Task
+task = Task.init("space", "run", auto_connect_streams=False, reuse_last_task_id=False)
+task.upload_artifact("large", "large.bin", wait_on_upload=True)
+print(task.id)
+"""
+    (cli.folder / "large.bin").write_bytes(os.urandom(3 << 20))
+    key = cli.python(script).out.split()[-1]
+    there = tmp_path / "remote"
+    assert cli("remote", "add", "r", str(there)).code == 0
+    assert cli("push", "r").code == 0
+    assert cli("rm", key, "--yes", "--store", str(there)).code == 0
+    for _ in range(2):
+        assert cli("gc", *how, "--grace", "0s", "--yes", "--store", str(there)).code == 0
+    assert sum(path.stat().st_size for path in there.rglob("*") if path.is_file()) < 1 << 20
+    done = cli("gc", *how, "--grace", "0s", "--yes", "--store", str(there))
+    assert done.out.startswith("nothing to do; ")
+    again = cli.python(script).out.split()[-1]
+    assert cli("push", "r").code == 0
+    assert cli("fsck", "--store", str(there)).code == 0
+    assert cli("get", f"{again}:large", "-o", "x", "--store", str(there)).code == 0
+    assert (cli.folder / "x").read_bytes() == (cli.folder / "large.bin").read_bytes()
+
+
 def test_a_deleted_task_is_named_where_it_is_asked_for_and_comes_back(copy: Cli, sample: Sample) -> None:
     """Also after a first collection, out of the trash."""
     best = sample.ids["best"]
