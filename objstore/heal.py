@@ -49,7 +49,8 @@ from objstore.sync.stage import publish_heads
 Origin: TypeAlias = "Source | Path"  # a remote; or a user's own file, or a folder of them
 
 SEEK: Final = (
-    "nothing that was asked has it: name a store, bundle or file of yours that may: `fsck --heal --from …`"
+    "nothing that was asked has it: name a store, a bundle or files of your own that may: "
+    "`fsck --heal --from PLACE`"
 )
 
 _ROUNDS: Final = 8  # in which sources are asked: one may have what another one's tree names

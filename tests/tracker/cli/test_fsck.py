@@ -59,12 +59,15 @@ def test_the_tasks_and_artifacts_that_damage_touches_are_named(copy: Cli, sample
     done = copy("fsck")
     assert done.code == 4
     assert f"damaged  {large.relative_to(copy.folder / '.tracker')}: " in done.out
-    assert "in task / vision/digits / lr 0.1: big\n" in done.out
-    assert "run `fsck --heal`" in done.err
+    best = sample.ids["best"]
+    (line,) = [line for line in done.out.splitlines() if "lr 0.1: big" in line]
+    assert line.split()[:2] == ["task", best[:8]]
+    assert "run `tracker fsck --heal`" in done.err
     document = copy("fsck", "--json")
     assert (document.code, document.json["clean"]) == (4, False)
     touched = [each for problem in document.json["problems"] for each in problem["touches"]]
     assert {
+        "id": next(each["id"] for each in touched if each["name"] == "lr 0.001"),
         "kind": "task",
         "project": "vision/digits",
         "name": "lr 0.001",
@@ -154,7 +157,8 @@ def test_what_cannot_be_healed_is_listed(copy: Cli) -> None:
         assert "damaged  blob " in done.out
         assert "tracker: warning: file://" in done.err
         assert "is its disk mounted?" in done.err
-        assert "`fsck --heal --from" in done.err
+        assert "`tracker fsck --heal --from" in done.err
+        assert "run `tracker fsck --heal`" not in done.err
 
 
 def test_a_wrong_call_is_a_usage_error(copy: Cli) -> None:
