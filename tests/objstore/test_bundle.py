@@ -524,9 +524,9 @@ def test_what_is_there_already_is_replaced_only_on_request(make: Make, tmp_path:
             here.bundle(tmp_path / name, split=split)
     with pytest.raises(Conflict, match="is a folder"):
         here.bundle(tmp_path / "folder", force=True)
-    for name in (Path("."), Path("/"), Path("..")):
+    for folder in (Path("."), Path("/"), Path("..")):
         with pytest.raises(Conflict, match="is a folder"):
-            here.bundle(name)
+            here.bundle(folder)
     with pytest.raises(NotFound, match="is no folder"):
         here.bundle(tmp_path / "nowhere" / "x")
     assert (tmp_path / "x").read_text() == (tmp_path / "y.001").read_text() == "precious"

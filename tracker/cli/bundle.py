@@ -289,11 +289,11 @@ def list_(call: Call, files: tuple[Path, ...]) -> None:
         return
     columns = [Column("id"), Column("kind"), Column("project", least=12), Column("name", least=12)]
     short = 8 if call.screen.people else 32
-    rows = [[head.key[:short], *_path(head.commit.path).values()] for head in heads]
+    shown = [[head.key[:short], *_path(head.commit.path).values()] for head in heads]
     if any(head.commit.deleted for head in heads):
         columns.append(Column("", least=7, style="yellow"))
-        rows = [[*row, "deleted" if h.commit.deleted else ""] for row, h in zip(rows, heads, strict=True)]
-    call.screen.table(columns, [list(row) for row in rows])
+        shown = [[*row, "deleted" if h.commit.deleted else ""] for row, h in zip(shown, heads, strict=True)]
+    call.screen.table(columns, [list(row) for row in shown])
     index = opened.index
     render.say(f"bundle {opened.id[:12]}, made {render.when(index.info.stamp)}, {size(opened.size)}")
     if index.info.named:

@@ -87,6 +87,8 @@ def test_the_tasks_and_artifacts_that_damage_touches_are_named(copy: Cli, sample
     assert copy("cat", f"{sample.ids['best']}:big").code == 4
     get = copy("get", f"{sample.ids['best']}:big", "-o", "x")
     assert get.code == 4
+    assert f"{sample.ids['best']}:big is damaged or missing here: " in get.err
+    assert get.err.count("`tracker fsck --heal`") == 1
     assert not (copy.folder / "x").exists()
     assert copy("ls", "--json").json["total"] == 5
 
