@@ -16,10 +16,11 @@ from objstore import journal, layout
 from objstore.errors import Corrupt, NotFound, StoreError, Unsupported
 from objstore.frame import Encoding
 from objstore.graph import Node, edges
-from objstore.heads import Head, Heads, Table
+from objstore.heads import Head, Heads, Table, living
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Location, Objects, check_claim, pack_files
 from objstore.pack import footer_bytes, trailer_size
+from objstore.records import Commit
 from objstore.scrub import Contents, Fault, Scrubber, open_regular
 
 Progress = Callable[[str, int, int], None]  # (what is done, how much of it, of how much; 0: not known)
@@ -28,6 +29,10 @@ _NAMED: Final = 8  # faults of one pack that are named one by one: a torn disk m
 _LOOKS: Final = 3  # walks, while what was missing turns out to have come meanwhile
 _STEP: Final = 1000  # objects between two calls of progress
 
+_HEADLESS: Final = "is in a pack without a head"
+_NO_HEADS: Final = (
+    "there is not one head, though packs hold commits: heads were lost, and with them what is stored"
+)
 _MISSING: Final = "is missing, though a head or a journal refers to it"
 
 HEAL: Final = (
@@ -63,9 +68,10 @@ class Level(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: the file or object, what, the (kind, group, name) of the heads it touches, what to do.
+    """One thing that is wrong: the file or object, what, the (kind, group, name) of the things it touches, what to do.
 
-    through: the objects by which those heads reach it, for who wants to name more closely what it touches.
+    through: the objects by which their heads reach it, for who wants to name more closely what it touches; keys: of
+    the things, in the order of `touches`.
     """
 
     where: str
@@ -73,17 +79,22 @@ class Problem:
     touches: tuple[tuple[str, ...], ...] = ()
     advice: str = ""
     through: frozenset[ObjectId] = frozenset()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked, and what is wrong with it. objects: of readable packs, each once; size: bytes of the packs."""
+    """What was checked, and what is wrong with it. objects: of readable packs, each once; size: bytes of the packs.
+
+    notes: what may be wrong, or only the rest of work that was interrupted: commits without a head.
+    """
 
     packs: int
     objects: int
     size: int
     heads: int
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -166,6 +177,7 @@ class Inspection:
         self._ids = IdSet()
         self._lists: set[ObjectId] = set()
         self._problems: list[Problem] = []
+        self._notes: list[Problem] = []
         self._packs = 0
         self._size = 0
         self._done = 0
@@ -181,7 +193,10 @@ class Inspection:
         self._check_names()
         if self._level._follows_heads or self._problems:
             self._follow(live)
-        return Report(self._packs, len(self._ids), self._size, len(live), tuple(self._problems))
+        self._check_headless(live)
+        return Report(
+            self._packs, len(self._ids), self._size, len(live), tuple(self._problems), tuple(self._notes)
+        )
 
     # --- packs -------------------------------------------------------------------------------------------------------
 
@@ -336,6 +351,40 @@ class Inspection:
         for table in tables:
             yield from table.heads
 
+    def _check_headless(self, live: list[Head]) -> None:
+        """Tell commits that no head covers: one is what a writer leaves that dies before its head, all are a loss."""
+        none = not live and not self.heads.damaged and not self.damage.heads
+        if not none and not self._level._follows_heads:
+            return
+        lost = headless(self._root, self.objects)
+        if lost:  # a writer may have been just between its pack and its head
+            still = {head.id for head in headless(self._root, self.objects)}
+            lost = [head for head in lost if head.id in still]
+        if none and lost and self._had_heads(lost):
+            things = sorted({(head.commit.path, head.key) for head in lost})
+            touches, keys = tuple(path for path, _ in things), tuple(key for _, key in things)
+            self._problems.append(Problem(layout.REFS, _NO_HEADS, touches, HEAL, keys=keys))
+            return
+        walk = Walk(self.objects, self.damage, self._progress)
+        for head in lost:
+            walk.descend((Kind.COMMIT, head.id))
+            whole = not walk.reaches_hurt((Kind.COMMIT, head.id))
+            what = _HEADLESS if whole else f"{_HEADLESS}, and not all that it reaches is here"
+            self._notes.append(
+                Problem(f"commit {head.id}", what, (head.commit.path,), HEAL, keys=(head.key,))
+            )
+
+    def _had_heads(self, lost: list[Head]) -> bool:
+        """Whether a store without heads had some: else its very first writer died between its pack and its head.
+
+        That one leaves commits of one pack, none of them a later one of its key; and it makes no folder go.
+        """
+        # What a journal is still there of is sealed anew from it.
+        lost = [head for head in lost if not (self._root / layout.LIVE / head.key).is_dir()]
+        several = len({head.where for head in lost}) > 1
+        later = any(head.commit.generation > 1 for head in lost)
+        return bool(lost) and (several or later or not (self._root / layout.REFS).is_dir())
+
     def _check_journals(self) -> None:
         for folder in sorted(self._root.glob(f"{layout.LIVE}/*/*/")):
             where = folder.relative_to(self._root).as_posix()
@@ -373,8 +422,38 @@ class Inspection:
                 break
         self.damage.lost = walk.hurt
         for node, what in walk.hurt.items():
-            touches, through = walk.above(node)
-            self._problems.append(Problem(f"{node[0].name.lower()} {node[1]}", what, touches, HEAL, through))
+            things, through = walk.above(node)
+            touches, keys = tuple(path for path, _ in things), tuple(key for _, key in things)
+            where = f"{node[0].name.lower()} {node[1]}"
+            self._problems.append(Problem(where, what, touches, HEAL, through, keys))
+
+
+def headless(root: Path, objects: Objects, more: Iterable[Head] = ()) -> list[Head]:
+    """The commits in packs, and those of `more`, that no head covers: of heads that were lost or never written.
+
+    Only those that live among all commits of their key: a commit of a running task, or an old one, that another
+    covers was no head any more, and that of a deletion covers all that was deleted.
+    """
+    live = Heads(root).live()
+    found: dict[str, list[Head]] = {}
+    for head in (*more, *_commits(objects, {h.id for heads in live.values() for h in heads})):
+        now = live.get(head.key, [])
+        alive = living([*now, *found.get(head.key, ()), head])
+        found[head.key] = [h for h in alive if h not in now]
+    return [head for key in sorted(found) for head in found[key]]
+
+
+def _commits(objects: Objects, known: set[ObjectId]) -> Iterator[Head]:
+    for pack_id in sorted(objects.pack_ids()):
+        try:
+            footer = objects.footer(pack_id)
+        except (StoreError, OSError):
+            continue  # merged away meanwhile, or told with its pack
+        entries = [e for e in footer.objects if footer.kind(e) is Kind.COMMIT and e.id not in known]
+        for entry in sorted(entries, key=lambda e: (e.frame, e.offset)):
+            with suppress(StoreError):
+                raw = objects.read(entry.id, Kind.COMMIT, limit=layout.RECORD_MAX)
+                yield Head(Commit.decode(raw).key, entry.id, raw, layout.pack_path(pack_id))
 
 
 class Walk:
@@ -417,18 +496,18 @@ class Walk:
         """Whether something hurt was found at or below an object that was walked."""
         return root in self._named
 
-    def above(self, node: Node) -> tuple[tuple[tuple[str, ...], ...], frozenset[ObjectId]]:
-        """The paths of the heads that reach a hurt object, and the objects in between."""
-        paths: set[tuple[str, ...]] = set()
+    def above(self, node: Node) -> tuple[list[tuple[tuple[str, ...], str]], frozenset[ObjectId]]:
+        """The (path, key) of the things whose heads reach a hurt object, and the objects in between."""
+        things: set[tuple[tuple[str, ...], str]] = set()
         stack, seen = [node], {node}
         while stack:
             for above in self._named.get(stack.pop(), ()):
                 if isinstance(above, Head):
-                    paths.add(above.commit.path)
+                    things.add((above.commit.path, above.key))
                 elif above not in seen:
                     seen.add(above)
                     stack.append(above)
-        return tuple(sorted(paths)), frozenset(object_id for _, object_id in seen)
+        return sorted(things), frozenset(object_id for _, object_id in seen)
 
     def _enter(self, node: Node) -> list[Node] | None:
         """What an object names; None when there is nothing to go on with."""

@@ -19,15 +19,25 @@ from objstore.chunker import Region
 from objstore.containers import regions
 from objstore.errors import ReadOnly, RemoteError, StoreError
 from objstore.files import put_file
-from objstore.fsck import HEAL, Damage, Inspection, Level, Problem, Progress, Report, Walk, is_as_named
+from objstore.fsck import (
+    HEAL,
+    Damage,
+    Inspection,
+    Level,
+    Problem,
+    Progress,
+    Report,
+    Walk,
+    headless,
+    is_as_named,
+)
 from objstore.graph import Node
-from objstore.heads import Head, Heads, living
+from objstore.heads import Head, Heads
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.large import LargeBlob, fill
 from objstore.objects import Objects
 from objstore.pack import PackWriter, footer_bytes, read_footer
 from objstore.publish import Transaction, move_into_place, publish_pack, temporary
-from objstore.records import Commit
 from objstore.remotes import Source
 from objstore.remotes.folder import FolderRemote
 from objstore.salvage import Piece, heads_of_table, pieces
@@ -39,7 +49,8 @@ from objstore.sync.stage import publish_heads
 Origin: TypeAlias = "Source | Path"  # a remote; or a user's own file, or a folder of them
 
 SEEK: Final = (
-    "nothing that was asked has it: name a store, bundle or file of yours that may: `fsck --heal --from …`"
+    "nothing that was asked has it: name a store, a bundle or files of your own that may: "
+    "`fsck --heal --from PLACE`"
 )
 
 _ROUNDS: Final = 8  # in which sources are asked: one may have what another one's tree names
@@ -147,7 +158,9 @@ class _Heal:
         told = tuple(replace(p, advice=SEEK) if p.advice == HEAL else p for p in problems)
         heads = tuple(head for commit_id, head in self._live().items() if commit_id not in known)
         fetched = {name: count for name, count in self._fetched.items() if count}
-        report = replace(report, problems=told)
+        doubts = {problem.where for problem in doubtful}
+        notes = tuple(note for note in report.notes if note.where not in doubts)
+        report = replace(report, problems=told, notes=notes)
         dropped = self._dropped(gone, report)
         return Healed(report, tuple(self._aside), self._saved, fetched, heads, dropped, self._failed)
 
@@ -372,7 +385,9 @@ class _Heal:
             if isinstance(source, Path):
                 count = OwnFiles(self._root, self.objects, nodes).take(source)
             else:
-                count = fetch(self._root, self.objects, source, nodes, progress=self._bytes).objects
+                count = fetch(
+                    self._root, self.objects, source, nodes, exact=True, progress=self._bytes
+                ).objects
         except StoreError as error:
             self._failed[name] = str(error)
         else:
@@ -393,9 +408,9 @@ class _Heal:
         """Make heads of the commits that were heads; returns those of which not everything is here."""
         read, names = self._damaged_heads()
         self._fetch([], [(Kind.COMMIT, commit_id) for _, commit_id in names])
-        candidates = self._candidates(read)
+        candidates = headless(self._root, self.objects, read)
         self._pull({head.key for head in candidates} | {key for key, _ in names})
-        candidates = self._candidates(read)
+        candidates = headless(self._root, self.objects, read)
         walk = self._fetch([(Kind.COMMIT, head.id) for head in candidates], [])
         whole = [head for head in candidates if not walk.reaches_hurt((Kind.COMMIT, head.id))]
         for head in whole:
@@ -421,32 +436,6 @@ class _Heal:
                 self._set_aside(where)  # a folder, say, over which no file can be renamed
         return heads, names
 
-    def _candidates(self, more: list[Head]) -> list[Head]:
-        """The commits that no head covers: those of heads that were lost, or never written before a crash.
-
-        Only those that live among all commits of their key: a commit of a running task, or an old one, that another
-        covers was no head any more, and that of a deletion covers all that was deleted.
-        """
-        live = Heads(self._root).live()
-        found: dict[str, list[Head]] = {}
-        for head in (*more, *self._commits({h.id for heads in live.values() for h in heads})):
-            now = live.get(head.key, [])
-            alive = living([*now, *found.get(head.key, ()), head])
-            found[head.key] = [h for h in alive if h not in now]
-        return [head for key in sorted(found) for head in found[key]]
-
-    def _commits(self, known: set[ObjectId]) -> Iterator[Head]:
-        for pack_id in sorted(self.objects.pack_ids()):
-            try:
-                footer = self.objects.footer(pack_id)
-            except (StoreError, OSError):
-                continue  # merged away meanwhile, or to be told by the last check
-            entries = [e for e in footer.objects if footer.kind(e) is Kind.COMMIT and e.id not in known]
-            for entry in sorted(entries, key=lambda e: (e.frame, e.offset)):
-                with suppress(StoreError):
-                    raw = self.objects.read(entry.id, Kind.COMMIT, limit=layout.RECORD_MAX)
-                    yield Head(Commit.decode(raw).key, entry.id, raw, layout.pack_path(pack_id))
-
     def _pull(self, keys: set[str]) -> None:
         """Bring what remotes know of these keys, or all that they know."""
         for source in self._sources if keys or self._unite else ():
@@ -460,6 +449,7 @@ class _Heal:
                     heads,
                     source,
                     keys=None if self._unite else keys,
+                    exact=True,
                     progress=self._bytes,
                 )
             except StoreError as error:
@@ -481,6 +471,7 @@ class _Heal:
             "is newer than every head of its key, but not all that it reaches is here: it was not made a head",
             (head.commit.path,),
             SEEK,
+            keys=(head.key,),
         )
 
 

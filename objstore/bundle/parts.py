@@ -215,7 +215,8 @@ def _refuse_missing(found: dict[int, _Part], swapped: list[str]) -> None:
     if not missing:
         return
     numbers = _listed([str(number) for number in missing])
-    text = f"bundle {_short(first.lead)} has {first.lead.count} parts, and of these {numbers} cannot be found"
+    parts = "part" if len(missing) == 1 else "parts"
+    text = f"{parts} {numbers} of {first.lead.count} of bundle {_short(first.lead)} cannot be found"
     if swapped:
         raise Corrupt(f"{text}; {'; '.join(swapped[:_NAMED_MOST])}: copy the right ones beside {first.path}")
     raise NotFound(f"{text}: put them beside {first.path}, or name them all")
@@ -260,6 +261,8 @@ class PartsWriter:
         self.size = 0
         if split is not None and split < layout.BUNDLE_PART_MIN:
             raise StoreError(f"parts of {split} bytes are too small: {layout.BUNDLE_PART_MIN} at least")
+        if out.name in ("", "..") or out.is_dir():
+            raise Conflict(f"{out} is a folder: name a file")
         if not out.parent.is_dir():
             raise NotFound(f"{out.parent} is no folder: make it first, or name another place")
         self._refuse_existing([out, part_path(out, 1)])
@@ -303,10 +306,30 @@ class PartsWriter:
             numbers = range(1, len(self._parts) + 1)
             names = [self._out] if self._split is None else [part_path(self._out, n) for n in numbers]
             self._refuse_existing(names)
+            former = self._former() if self._force else []
             for part, name in zip(self._parts, names, strict=True):
                 os.replace(part.path, name)
+            for path in former:
+                if path not in names:
+                    path.unlink(missing_ok=True)
             fsync_folder(self._out.parent)
         return names
+
+    def _former(self) -> list[Path]:
+        """The files of the bundle that is replaced: who reads what is left of it beside the new one, reads neither."""
+        found: list[Path] = []
+        with suppress(StoreError):
+            if _read(self._out).lead.count == 1:
+                found.append(self._out)
+        with suppress(StoreError):
+            first = _read(part_path(self._out, 1)).lead
+            for number in range(1, first.count + 1) if first.number == 1 else ():
+                path = part_path(self._out, number)
+                with suppress(StoreError):
+                    lead = _read(path).lead
+                    if lead.number == number and lead.fits(first):
+                        found.append(path)
+        return found
 
     def _current(self) -> _Unfinished:
         if self._parts and (self._split is None or self._parts[-1].length < self._split - _FRAMING):

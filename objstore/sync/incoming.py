@@ -103,16 +103,18 @@ def pull(
     remote: Source,
     *,
     keys: Collection[str] | None = None,
+    exact: bool = False,
     progress: Progress | None = None,
 ) -> PullResult:
     """Bring the remote's living heads (all, or of `keys`) into the store at `root`, with everything they reach.
 
-    keys that the remote does not have are passed over; progress(bytes fetched, bytes to fetch as known so far). Raises
-    RemoteError when the remote fails: what was checked by then stays, without a head, and is not fetched again.
+    exact: nothing that they do not reach comes along, though it would cost no further request. keys that the remote
+    does not have are passed over; progress(bytes fetched, bytes to fetch as known so far). Raises RemoteError when
+    the remote fails: what was checked by then stays, without a head, and is not fetched again.
     Raises Corrupt when something needed is damaged or missing there: heads that do not need it are pulled all the
     same, nothing that is wrong is, and the error names both.
     """
-    return _pull(root, objects, heads, look(root, remote), keys, progress)
+    return _pull(root, objects, heads, look(root, remote), keys, progress, exact=exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ def _pull(
     shown: Shown,
     keys: Collection[str] | None,
     progress: Progress | None,
+    *,
+    exact: bool = False,
 ) -> PullResult:
     objects.refresh()
     wanted = list(_wanted(shown, heads, keys))
@@ -178,7 +182,7 @@ def _pull(
         _refuse(shown, {}, 0, 0)
         return PullResult((), 0, 0, 0, shown.rolled_back, tuple(sorted(shown.damaged.items())))
     stage = Stage(root)
-    fetch = _Fetch(objects, stage, shown, greedy=keys is None, progress=progress)
+    fetch = _Fetch(objects, stage, shown, greedy=keys is None, exact=exact, progress=progress)
     try:
         try:
             ready = fetch.run(wanted)

@@ -402,10 +402,12 @@ def parts(make: Make, tmp_path: Path) -> list[Path]:
     return made
 
 
-def create_parts(store: Path, out: Path) -> list[Path]:
+def create_parts(
+    store: Path, out: Path, *, force: bool = False, split: int | None = layout.BUNDLE_PART_MIN
+) -> list[Path]:
     """A store's bundle in parts of 64 KiB."""
     opened = Store.open(store)
-    made = create(opened.root, opened.objects, opened.heads, out, split=layout.BUNDLE_PART_MIN)
+    made = create(opened.root, opened.objects, opened.heads, out, split=split, force=force)
     opened.close()
     assert made is not None
     return list(made.paths)
@@ -441,7 +443,7 @@ def test_missing_parts_are_named(parts: list[Path]) -> None:
     """By their numbers."""
     parts[1].unlink()
     parts[3].unlink()
-    with pytest.raises(NotFound, match="has 4 parts, and of these 2 and 4 cannot be found"):
+    with pytest.raises(NotFound, match=r"^parts 2 and 4 of 4 of bundle \w+ cannot be found"):
         Bundle.open([parts[0]])
 
 
@@ -451,7 +453,8 @@ def test_swapped_parts_are_named(parts: list[Path], tmp_path: Path, make: Make) 
     other = create_parts(tmp_path / "other", tmp_path / "other.bundle")
     shutil.copyfile(other[2], parts[2])
     with pytest.raises(
-        Corrupt, match=r"of these 3 cannot be found; .*b\.bundle\.003 is part 3 of another bundle"
+        Corrupt,
+        match=r"part 3 of 4 of bundle \w+ cannot be found; .*b\.bundle\.003 is part 3 of another bundle",
     ):
         Bundle.open([parts[0]])
     with pytest.raises(Corrupt, match=r"b\.bundle\.003 is part 3 of bundle .*: name the parts of one bundle"):
@@ -484,9 +487,26 @@ def test_a_part_that_was_cut_short_is_named(parts: list[Path]) -> None:
     with pytest.raises(Corrupt, match=r"b\.bundle\.003 has 1000 of 65536 bytes"):
         Bundle.open([parts[2]])
     with pytest.raises(
-        Corrupt, match=r"of these 3 cannot be found; .*b\.bundle\.003 has 1000 of 65536 bytes"
+        Corrupt, match=r"part 3 of 4 of bundle \w+ cannot be found; .*b\.bundle\.003 has 1000 of 65536 bytes"
     ):
         Bundle.open([parts[0]])
+
+
+def test_a_bundle_of_fewer_parts_takes_the_place_of_a_longer_one(
+    parts: list[Path], make: Make, tmp_path: Path
+) -> None:
+    """Its last parts go; a file of another bundle, or of no bundle, that has such a name stays."""
+    out = parts[0].with_suffix("")
+    small = make("small")
+    edit(small, 1, {"x": b"1"})
+    parts[2].write_bytes(b"mine")
+    assert create_parts(tmp_path / "small", out, force=True) == parts[:1]
+    assert [path.exists() for path in parts] == [True, False, True, False]
+    assert parts[2].read_bytes() == b"mine"
+    assert create_parts(tmp_path / "small", out, force=True, split=None) == [out]
+    assert [path.exists() for path in parts] == [False, False, True, False]
+    assert create_parts(tmp_path / "small", out, force=True) == parts[:1]
+    assert not out.exists()
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -504,6 +524,9 @@ def test_what_is_there_already_is_replaced_only_on_request(make: Make, tmp_path:
             here.bundle(tmp_path / name, split=split)
     with pytest.raises(Conflict, match="is a folder"):
         here.bundle(tmp_path / "folder", force=True)
+    for folder in (Path("."), Path("/"), Path("..")):
+        with pytest.raises(Conflict, match="is a folder"):
+            here.bundle(folder)
     with pytest.raises(NotFound, match="is no folder"):
         here.bundle(tmp_path / "nowhere" / "x")
     assert (tmp_path / "x").read_text() == (tmp_path / "y.001").read_text() == "precious"

@@ -17,6 +17,7 @@ from objstore import layout
 from objstore.frame import Encoding, FrameHeader, encode, encode_list
 from objstore.fsck import IdSet, Level, Report, check
 from objstore.heads import Head, Table
+from objstore.heal import heal
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Objects
 from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, pack_bytes
@@ -565,3 +566,52 @@ def test_an_id_across_two_others_is_not_taken_for_one() -> None:
     assert found.add(b"ab" + across)
     assert b"ab" + across in found
     assert len(found) == 3
+
+
+def test_lost_heads_are_told_one_by_one_and_all_together(store: Store, save: Save) -> None:
+    """One commit without a head may be interrupted work: a note. Without any head the store has lost them."""
+    first = save(store, {"a": b"1"}, path=("task", "proj", "one"))
+    save(store, {"b": b"2"}, key=OTHER, path=("task", "proj", "two"))
+    (head,) = (store.root / "refs").glob(f"*/{OTHER}.*")
+    head.unlink()
+    report = check(store.root)
+    assert report.clean
+    (note,) = report.notes
+    assert (note.touches, note.keys) == ((("task", "proj", "two"),), (OTHER,))
+    shutil.rmtree(store.root / "refs")
+    for level in Level:
+        report = check(store.root, level)
+        (problem,) = report.problems
+        assert (problem.where, report.notes) == ("refs", ())
+        assert problem.touches == (("task", "proj", "one"), ("task", "proj", "two"))
+        assert "fsck --heal" in problem.advice
+    (store.root / "refs").mkdir()
+    assert not check(store.root).clean  # two packs: not one writer that died
+    assert heal(store.root).report.notes == ()
+    assert [h.id for h in store.heads.of(first.key)] == [first.id]
+    assert check(store.root).clean
+
+
+def test_what_the_first_writer_left_is_no_problem(store: Store, save: Save) -> None:
+    """It died between its pack and its head; with the folder of heads gone, too, it is one."""
+    save(store, {"a": b"1"})
+    for head in (store.root / "refs").glob("*/*"):
+        head.unlink()
+    report = check(store.root)
+    assert (report.clean, len(report.notes)) == (True, 1)
+    shutil.rmtree(store.root / "refs")
+    assert not check(store.root).clean
+
+
+def test_a_commit_without_a_head_that_is_not_whole_is_told_so(store: Store, save: Save) -> None:
+    """What it reaches is gone: to make it a head is not enough."""
+    save(store, {"a": b"1"})
+    kept = set((store.root / "packs").rglob("*.pack"))
+    lost = save(store, {"b": NOISE}, key=OTHER)
+    for head in (store.root / "refs").glob(f"*/{OTHER}.*"):
+        head.unlink()
+    for pack in set((store.root / "packs").rglob("*.pack")) - kept:
+        if lost.id not in {o.id for o in store.objects.footer(pack.stem).objects}:
+            pack.unlink()
+    (note,) = check(store.root).notes
+    assert "not all that it reaches is here" in note.what

@@ -76,7 +76,9 @@ def bundle(context: click.Context) -> None:
     ],
 )
 @click.argument("out", type=click.Path(path_type=Path))
-@click.argument("more", metavar="[TASK]...", nargs=-1)
+@click.argument(
+    "more", metavar="", nargs=-1
+)  # tasks behind the first one of --tasks, as that option's help says
 @click.option("--since", metavar="BUNDLE|REMOTE", help="Leave out what this bundle or remote holds.")
 @click.option(
     "--tasks", multiple=True, metavar="TASK...", help="Only these tasks, with the models they name."
@@ -99,6 +101,8 @@ def create(
         raise click.UsageError(
             "a bundle is written to a file, since its beginning says what its end holds: name one"
         )
+    if out.name in ("", ".."):
+        raise click.UsageError(f"'{out}' is a folder: name a file in it")
     workspace = call.open()
     keys = _keys(workspace, [*tasks, *more]) if tasks else None
     with render.Progress("bundling:") as progress:
@@ -113,6 +117,7 @@ def create(
             "id": done.id if done else None,
             "files": [os.fspath(path) for path in done.paths] if done else [],
             **_counts(done.heads if done else ()),
+            "deleted": sum(head.commit.deleted for head in done.heads) if done else 0,
             "objects": done.objects if done else 0,
             "packs": done.packs if done else 0,
             "bytes": done.bytes if done else 0,
@@ -126,7 +131,9 @@ def create(
         render.say(f"nothing is newer than {since}: no bundle was made")
     else:
         names = str(done.paths[0]) if len(done.paths) == 1 else f"{done.paths[0]} to {done.paths[-1].name}"
-        what = f"{things_of(done.heads)}: {plural(done.objects, 'object')}, {size(done.bytes)}"
+        gone = sum(head.commit.deleted for head in done.heads)
+        mark = f" ({gone} of them deleted)" if gone else ""
+        what = f"{things_of(done.heads)}{mark}: {plural(done.objects, 'object')}, {size(done.bytes)}"
         render.say(f"{names}: {what}")
         if done.needs:
             render.say(
@@ -269,13 +276,24 @@ def list_(call: Call, files: tuple[Path, ...]) -> None:
     opened = _open(files)
     heads = opened.heads()
     if call.json:
-        rows = [{"id": head.key, "commit": str(head.id), **_path(head.commit.path)} for head in heads]
+        rows = [
+            {
+                "id": head.key,
+                "commit": str(head.id),
+                **_path(head.commit.path),
+                "deleted": head.commit.deleted,
+            }
+            for head in heads
+        ]
         call.screen.document("bundle.list", {**_described(opened), "heads": rows})
         return
     columns = [Column("id"), Column("kind"), Column("project", least=12), Column("name", least=12)]
     short = 8 if call.screen.people else 32
-    shown = [(head.key[:short], _path(head.commit.path)) for head in heads]
-    call.screen.table(columns, [[key, *path.values()] for key, path in shown])
+    shown = [[head.key[:short], *_path(head.commit.path).values()] for head in heads]
+    if any(head.commit.deleted for head in heads):
+        columns.append(Column("", least=7, style="yellow"))
+        shown = [[*row, "deleted" if h.commit.deleted else ""] for row, h in zip(shown, heads, strict=True)]
+    call.screen.table(columns, [list(row) for row in shown])
     index = opened.index
     render.say(f"bundle {opened.id[:12]}, made {render.when(index.info.stamp)}, {size(opened.size)}")
     if index.info.named:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 _INTEGRITY = 4
 _LEVELS = ("index", "checksums", "content", "reachable")
-_SHOWN_MOST = 100  # problems printed; --json has them all
+_SHOWN_MOST = 50  # lines of each sort that are printed; --json has them all
+_NAMES = ("project", "name")
 _QUIET_SECONDS = 1.0  # before progress is shown
 
-Touch = dict[str, Any]  # kind, project, name, artifacts
+Touch = dict[str, Any]  # id, kind, project, name, artifacts
 
 
 @click.command(
@@ -77,6 +78,7 @@ def fsck(call: Call, level: str | None, heal: bool, origins: tuple[str, ...]) ->
         call.screen.document("fsck", {"level": level or "content", **_record(report, problems)})
     else:
         _print_problems(call.screen, problems)
+        _print_notes(call.screen, report)
         _print_sum(call.screen, report, problems)
     return _INTEGRITY if problems else 0
 
@@ -121,7 +123,8 @@ def _heal(call: Call, workspace: Workspace, origins: Sequence[str]) -> int:
         call.screen.document("fsck", _healed_record(healed, failed, problems))
     else:
         _print_problems(call.screen, problems)
-        _print_healed(call.screen, healed)
+        _print_healed(call.screen, healed, elsewhere=bool(origins))
+        _print_notes(call.screen, healed.report)
         _print_sum(call.screen, healed.report, problems)
     for name, what in failed.items():
         render.say(f"tracker: warning: {name} could not be used: {what}")
@@ -178,19 +181,20 @@ def _bundle(path: Path) -> Origin | None:
 
 def _told(workspace: Workspace, report: Report) -> list[dict[str, Any]]:
     """All problems as records; then tasks and models that are what their hashes say and still cannot be read."""
-    touched = {path for problem in report.problems for path in problem.touches}
+    touched = {key for problem in report.problems for key in problem.keys}
     workspace.store.objects.refresh()
     things = workspace.things()
     heads = workspace.store.heads
     live = heads.sound(head for few in heads.live().values() for head in few)
-    paths = {head.key: head.commit.path for head in live}
-    refs = {path: dict[str, str]() for path in touched}
-    for key, thing in things.items():
-        if paths.get(key) in refs:
-            refs[paths[key]].update(_references(thing.state.keys))
-    told = [_problem(problem, refs) for problem in report.problems]
+    known = {head.key: head.commit.path for head in live}
+    paths = {key: (t.state.kind, *(str(t.state.get(n, "")) for n in _NAMES)) for key, t in things.items()}
+    users: dict[str, list[tuple[str, str]]] = {}
+    for key, thing in things.items() if report.problems else ():
+        for object_id, name in _references(thing.state.keys):
+            users.setdefault(object_id, []).append((key, name))
+    told = [_problem(problem, users, {**paths, **known}) for problem in report.problems]
     for key, what in workspace.damaged.items():
-        if key in paths and paths[key] not in touched:
+        if key in known and key not in touched:
             told.append(
                 {"where": key, "what": what, "advice": "look at it with `tracker log`", "touches": []}
             )
@@ -207,16 +211,36 @@ def _references(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield Ref.parse(ref).id, key.removeprefix("artifact/")
 
 
-def _problem(problem: Problem, refs: Mapping[tuple[str, ...], Mapping[str, str]]) -> dict[str, Any]:
-    through = {str(object_id) for object_id in problem.through}
+def _problem(
+    problem: Problem,
+    users: Mapping[str, Sequence[tuple[str, str]]],
+    paths: Mapping[str, tuple[str, ...]],
+) -> dict[str, Any]:
+    """A problem with the things that it touches: those whose heads reach it, and those that only journals know."""
+    artifacts: dict[str, set[str]] = {key: set() for key in problem.keys}
+    for object_id in problem.through:
+        for key, name in users.get(str(object_id), ()):
+            artifacts.setdefault(key, set()).add(name)
+    named = {**paths, **dict(zip(problem.keys, problem.touches, strict=True))}
     touches = [
-        {
-            **dict(zip(("kind", "project", "name"), (*path, "", "", ""), strict=False)),
-            "artifacts": sorted({name for ref, name in refs[path].items() if ref in through}),
-        }
-        for path in problem.touches
+        {"id": key, **_path(named.get(key, ())), "artifacts": sorted(names)}
+        for key, names in artifacts.items()
     ]
-    return {"where": problem.where, "what": problem.what, "advice": problem.advice, "touches": touches}
+    touches.sort(key=_by_name)
+    return {
+        "where": problem.where,
+        "what": render.pasteable(problem.what),
+        "advice": render.pasteable(problem.advice),
+        "touches": touches,
+    }
+
+
+def _path(path: Sequence[str]) -> dict[str, str]:
+    return dict(zip(("kind", *_NAMES), (*path, "", "", ""), strict=False))
+
+
+def _by_name(touch: Touch) -> tuple[str, ...]:
+    return tuple(touch[part] for part in ("kind", *_NAMES, "id"))
 
 
 def _record(report: Report, problems: list[dict[str, Any]]) -> dict[str, Any]:
@@ -227,6 +251,7 @@ def _record(report: Report, problems: list[dict[str, Any]]) -> dict[str, Any]:
         "bytes": report.size,
         "heads": report.heads,
         "problems": problems,
+        "notes": [_problem(note, {}, {}) for note in report.notes],
     }
 
 
@@ -240,7 +265,7 @@ def _healed_record(
             "saved": healed.saved,
             "fetched": dict(healed.fetched),
             "heads": [
-                dict(zip(("kind", "project", "name"), h.commit.path, strict=False)) for h in healed.heads
+                {"id": h.key, **_path(h.commit.path), "deleted": h.commit.deleted} for h in healed.heads
             ],
             "aside": list(healed.aside),
             "dropped": list(healed.dropped),
@@ -250,25 +275,74 @@ def _healed_record(
 
 
 def _print_problems(screen: render.Screen, problems: list[dict[str, Any]]) -> None:
-    for problem in problems[:_SHOWN_MOST]:
-        screen.line(("damaged", "red"), f"  {escape(problem['where'])}: {escape(problem['what'])}")
-        for touch in problem["touches"]:
-            named = " / ".join(touch[part] for part in ("kind", "project", "name") if touch[part])
-            artifacts = f": {', '.join(touch['artifacts'])}" if touch["artifacts"] else ""
-            screen.line(f"         in {escape(named + artifacts)}")
-    if len(problems) > _SHOWN_MOST:
-        screen.line(f"         and {len(problems) - _SHOWN_MOST} more: --json lists them all")
+    """First what is lost of which task, then where the damage is, then what to do."""
+    touched: dict[str, Touch] = {}
+    for touch in (touch for problem in problems for touch in problem["touches"]):
+        known = touched.setdefault(touch["id"], {**touch, "artifacts": []})
+        known["artifacts"] = sorted({*known["artifacts"], *touch["artifacts"]})
+    if touched:
+        screen.line(("lost or damaged, in whole or in part:", "red"))
+        _print_touched(screen, list(touched.values()))
+    groups = _grouped(problems)
+    for where, more, what in groups[:_SHOWN_MOST]:
+        others = f" and {plural(more, 'other object')}" if more else ""
+        screen.line(("damaged", "red"), f"  {escape(where)}{others}: {escape(what)}")
+    _print_rest(screen, len(groups))
     for advice in dict.fromkeys(problem["advice"] for problem in problems if problem["advice"]):
         render.say(advice)
 
 
-def _print_healed(screen: render.Screen, healed: Healed) -> None:
+def _grouped(problems: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    """(where, how many more, what): objects of the same things of which the same is wrong are one."""
+    groups: dict[Any, list[str]] = {}
+    for number, problem in enumerate(problems):
+        touches = tuple((touch["id"], *touch["artifacts"]) for touch in problem["touches"])
+        groups.setdefault((problem["what"], touches or number), []).append(problem["where"])
+    return [(places[0], len(places) - 1, what) for (what, _), places in groups.items()]
+
+
+def _print_touched(screen: render.Screen, touched: list[Touch]) -> None:
+    from tracker.index import short_length
+
+    length = short_length(touch["id"] for touch in touched)
+    for touch in sorted(touched, key=_by_name)[:_SHOWN_MOST]:
+        named = " / ".join(touch[part] for part in _NAMES if touch[part])
+        artifacts = f": {', '.join(touch['artifacts'])}" if touch["artifacts"] else ""
+        text = f"{touch['kind']} {touch['id'][:length]}  {named}{artifacts}"
+        screen.line(f"         {escape(text.strip())}")
+    _print_rest(screen, len(touched))
+
+
+def _print_rest(screen: render.Screen, count: int) -> None:
+    if count > _SHOWN_MOST:
+        screen.line(f"         and {count - _SHOWN_MOST} more: --json lists them all")
+
+
+def _print_notes(screen: render.Screen, report: Report) -> None:
+    """Commits without a head, which take nothing from what is checked."""
+    if not report.notes:
+        return
+    count = len(report.notes)
+    lack = "commit is in a pack" if count == 1 else "commits are in packs"
+    makes = "makes it a head" if count == 1 else "makes them heads"
+    screen.line(
+        ("note", "yellow"),
+        f"     {count} {lack} without a head: interrupted work, or lost head files; `tracker fsck --heal` {makes}",
+    )
+    notes = [_problem(note, {}, {}) for note in report.notes]
+    _print_touched(screen, [touch for note in notes for touch in note["touches"]])
+
+
+def _print_healed(screen: render.Screen, healed: Healed, *, elsewhere: bool) -> None:
     if healed.saved:
         screen.line(f"saved    {plural(healed.saved, 'object')} out of damaged files")
     for name, count in healed.fetched.items():
         screen.line(f"fetched  {plural(count, 'object')} from {escape(name)}")
     for head in healed.heads:
-        screen.line(f"restored {escape(' / '.join(head.commit.path))}")
+        again = (
+            "restored" if not head.commit.deleted else "deleted there:" if elsewhere else "deleted before:"
+        )
+        screen.line(f"{again} {escape(' / '.join(head.commit.path))}")
     if healed.dropped:
         screen.line(f"dropped  {plural(len(healed.dropped), 'damaged object')} that nothing refers to")
     if healed.aside:

@@ -87,7 +87,7 @@ def _report(error: Exception) -> int:
     """Print an error as one line; returns its exit code."""
     import click
 
-    from tracker.cli.render import escape
+    from tracker.cli.render import escape, pasteable
 
     keep = ""
     if isinstance(error, click.UsageError):
@@ -96,7 +96,7 @@ def _report(error: Exception) -> int:
     elif isinstance(error, click.ClickException):
         text, keep = error.format_message(), "\n"  # the demo's: it quotes what a failed step has printed
     else:
-        text = _sentence(error)
+        text = pasteable(_sentence(error))
     sys.stderr.write(f"tracker: {escape(text, keep)}\n")
     return exit_code(error)
 

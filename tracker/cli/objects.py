@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from objstore import layout as store_layout
-from objstore.errors import Ambiguous, Conflict, InvalidName, NotFound, StoreError
+from objstore.errors import Ambiguous, Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId
 from tracker import layout, pages
 from tracker.cli import documents, render
@@ -80,10 +82,12 @@ def get(call: Call, what: str, output: str | None) -> None:
     if output == "-":
         if found.is_folder:
             raise click.UsageError("a folder cannot go to stdout: name a new folder with -o")
-        _stream(workspace, found)
+        with _named(what):
+            _stream(workspace, found)
         return
     target = _target(found, output)
-    _write(workspace, found, target)
+    with _named(what):
+        _write(workspace, found, target)
     written = target.stat().st_size if not found.is_folder else _tree_size(workspace, found)
     if call.json:
         record = {
@@ -121,9 +125,22 @@ def cat(call: Call, what: str) -> None:
     if found.kind is Kind.COMMIT:
         _print_record(call, found.id, workspace.store.objects.read(ObjectId.parse(found.id), Kind.COMMIT))
     elif found.kind is Kind.BLOB:
-        _print_blob(call, workspace, found)
+        with _named(what):
+            _print_blob(call, workspace, found)
     else:
-        _print_entries(call, workspace, found)
+        with _named(what):
+            _print_entries(call, workspace, found)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Let an error of stored bytes say what was asked for, and what can be done about it."""
+    try:
+        yield
+    except (Corrupt, NotFound) as error:
+        text = str(error).removesuffix(": run fsck").removesuffix(": run fsck --heal")
+        advice = "`tracker fsck` names all that is, and `tracker fsck --heal` looks for sound copies"
+        raise type(error)(f"{what} is damaged or missing here: {text}: {advice}") from error
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------

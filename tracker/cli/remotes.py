@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from objstore.errors import Conflict, NotFound
+from objstore import layout as store_layout
+from objstore.errors import Conflict, Corrupt, NotFound
 from tracker import config, layout, remotes
 from tracker.cli import render
 from tracker.cli.command import Call, Command
@@ -138,22 +141,48 @@ def clone(call: Call, url: str, folder: Path | None) -> None:
         raise Conflict(f"{root} is there already: name another folder, or pull into it with `tracker pull`")
     if not remotes.is_store(source):
         raise NotFound(f"{source} holds no store to clone: check the path")
+    _refuse_headless(source)
     root.parent.mkdir(parents=True, exist_ok=True)
-    store = Store.create(root, template_dir())
     try:
+        store = Store.create(root, template_dir())
         kept = remotes.add(root, remotes.ORIGIN, url if "://" in url else os.fspath(source))
         with render.Progress("cloning:") as progress:
             done = store.clone(remotes.open_remote(root, kept), progress=progress)
     except BaseException:
-        render.say(
-            f"tracker: {root} is not complete: `tracker pull --store {root}` goes on where this stopped"
-        )
+        if remotes.ORIGIN in remotes.configured(root):
+            again = f"`tracker pull --store {shlex.quote(str(root))}` goes on where this stopped"
+            render.say(f"tracker: {root} is not complete: {again}")
+        else:
+            shutil.rmtree(root, ignore_errors=True)  # nothing came yet, and a pull would not know where from
         raise
     _tell_damaged(remotes.ORIGIN, done.damaged)
     if call.json:
         call.screen.document("clone", {"store": os.fspath(root), "remote": kept, **_counts(done)})
-    else:
+    elif done.heads:
         render.say(f"cloned into {root}: {things_of(done.heads)}: {_transfer(done)}")
+    else:
+        render.say(f"cloned into {root}: {source} is empty so far")
+
+
+def _refuse_headless(source: Path) -> None:
+    """Raise Corrupt for a store that has lost its heads: a clone would be empty, and look as if all were well."""
+    from objstore.fsck import headless
+    from objstore.objects import Objects
+
+    names = (*source.glob(f"{store_layout.REFS}/*/*"), *source.glob(f"{store_layout.TABLES}/*"))
+    if any(not path.name.startswith(".") for path in names):
+        return
+    objects = Objects(source, keep=False)
+    try:
+        lost = len(headless(source, objects))
+    finally:
+        objects.close()
+    if lost:
+        raise Corrupt(
+            f"{source} has {plural(lost, 'commit')} in packs and not one head, so nothing can be cloned: its head "
+            f"files are lost, or were not copied yet: `tracker fsck --heal --store {shlex.quote(str(source))}` "
+            "finds them again"
+        )
 
 
 def _folder_of(source: Path) -> Path:

@@ -31,6 +31,8 @@ _LEAST: Final = 6  # columns to which a column that may be cut is cut when nothi
 _HARMFUL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_QUOTED_ADVICE: Final = re.compile("`fsck( [^`]*)?`")
+_BARE_ADVICE: Final = re.compile(r"\brun fsck((?: --[a-z]+)*)\b")
 _NAMED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 STATUS_STYLES: Final = {
     "completed": "green",
@@ -301,10 +303,16 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * max(0, sum(map(bool, widths)) - 1)
 
 
+def pasteable(text: str) -> str:
+    """A message of the store, which knows no program around it, with its advice as a command that can be typed."""
+    text = _QUOTED_ADVICE.sub(lambda m: f"`tracker fsck{m[1] or ''}`", text)
+    return _BARE_ADVICE.sub(r"run `tracker fsck\1`", text)
+
+
 def say(text: str) -> None:
     """Talk: one line on stderr."""
     if sys.stderr is not None:
-        sys.stderr.write(escape(text) + "\n")
+        sys.stderr.write(escape(pasteable(text)) + "\n")
         sys.stderr.flush()
 
 

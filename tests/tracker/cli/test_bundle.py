@@ -138,3 +138,29 @@ def test_a_bundle_heals_a_store(here: Cli) -> None:
     done = here("fsck", "--heal", "--from", "x.002")
     assert done.code == 0, done.out + done.err
     assert here("fsck").code == 0
+
+
+@pytest.mark.parametrize("out", [".", "/", "", ".."])
+def test_a_folder_is_no_name_of_a_bundle(here: Cli, out: str) -> None:
+    """A wrong call, and no internal error."""
+    done = here("bundle", "create", out)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "name a file" in done.err
+
+
+def test_help_promises_no_task_that_is_refused(here: Cli) -> None:
+    """Tasks stand behind --tasks only."""
+    text = here("bundle", "create", "--help").out
+    assert "OUT [TASK]" not in text
+    assert "--tasks TASK..." in text
+
+
+def test_deletions_are_marked(here: Cli, sample: Sample) -> None:
+    """In what was made and in its list, for people and for programs."""
+    assert here("rm", sample.ids["failed"], "--yes").code == 0
+    assert "(1 of them deleted)" in here("bundle", "create", "x").err
+    assert here("bundle", "create", "y", "--json").json["deleted"] == 1
+    rows = {each["id"]: each["deleted"] for each in here("bundle", "list", "x", "--json").json["heads"]}
+    assert [key for key, deleted in rows.items() if deleted] == [sample.ids["failed"]]
+    (line,) = [line for line in here("bundle", "list", "x").out.splitlines() if line.split()[-1] == "deleted"]
+    assert line.startswith(sample.ids["failed"])

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from objstore.ids import ObjectId
+from objstore.objects import Objects
+
 if TYPE_CHECKING:
     from tests.tracker.cli.conftest import Cli, Sample
 
@@ -59,12 +62,15 @@ def test_the_tasks_and_artifacts_that_damage_touches_are_named(copy: Cli, sample
     done = copy("fsck")
     assert done.code == 4
     assert f"damaged  {large.relative_to(copy.folder / '.tracker')}: " in done.out
-    assert "in task / vision/digits / lr 0.1: big\n" in done.out
-    assert "run `fsck --heal`" in done.err
+    best = sample.ids["best"]
+    (line,) = [line for line in done.out.splitlines() if "lr 0.1: big" in line]
+    assert line.split()[:2] == ["task", best[:8]]
+    assert "run `tracker fsck --heal`" in done.err
     document = copy("fsck", "--json")
     assert (document.code, document.json["clean"]) == (4, False)
     touched = [each for problem in document.json["problems"] for each in problem["touches"]]
     assert {
+        "id": next(each["id"] for each in touched if each["name"] == "lr 0.001"),
         "kind": "task",
         "project": "vision/digits",
         "name": "lr 0.001",
@@ -81,6 +87,8 @@ def test_the_tasks_and_artifacts_that_damage_touches_are_named(copy: Cli, sample
     assert copy("cat", f"{sample.ids['best']}:big").code == 4
     get = copy("get", f"{sample.ids['best']}:big", "-o", "x")
     assert get.code == 4
+    assert f"{sample.ids['best']}:big is damaged or missing here: " in get.err
+    assert get.err.count("`tracker fsck --heal`") == 1
     assert not (copy.folder / "x").exists()
     assert copy("ls", "--json").json["total"] == 5
 
@@ -89,10 +97,14 @@ def test_heal_brings_back_what_a_remote_has(copy: Cli, sample: Sample) -> None:
     """Without being told where from; a second time there is nothing to do."""
     large = largest(copy.folder)
     flip(large, large.stat().st_size // 2)
-    for pack in sorted(copy.folder.glob(".tracker/packs/*/*.pack"))[::3]:
-        if pack != large:
-            pack.unlink()
     (head,) = copy.folder.glob(f".tracker/refs/*/{sample.ids['failed']}.*")
+    commit_id = ObjectId.parse(head.name.split(".")[1])
+    known = {place.pack_id for place in Objects(copy.folder / ".tracker", keep=False).locate(commit_id)}
+    for pack in sorted(copy.folder.glob(".tracker/packs/*/*.pack"))[::3]:
+        if (
+            pack != large and pack.stem not in known
+        ):  # without its commit nothing would tell that there was a head
+            pack.unlink()
     head.unlink()
     done = copy("fsck", "--heal")
     assert (done.code, done.err) == (0, "")
@@ -154,7 +166,8 @@ def test_what_cannot_be_healed_is_listed(copy: Cli) -> None:
         assert "damaged  blob " in done.out
         assert "tracker: warning: file://" in done.err
         assert "is its disk mounted?" in done.err
-        assert "`fsck --heal --from" in done.err
+        assert "`tracker fsck --heal --from" in done.err
+        assert "run `tracker fsck --heal`" not in done.err
 
 
 def test_a_wrong_call_is_a_usage_error(copy: Cli) -> None:
@@ -282,3 +295,77 @@ def test_what_only_a_journal_refers_to_is_needed_too(cli: Cli, tmp_path: Path) -
     assert cli("fsck", "--heal").code == 4
     assert cli("fsck", "--heal", "--from", "big.bin").code == 0
     assert cli("fsck").code == 0
+
+
+def test_equal_tasks_with_equal_artifacts_are_all_named(cli: Cli) -> None:
+    """Two tasks of one name, each with two artifacts of the same content: by id, in text and JSON."""
+    (cli.folder / "data.bin").write_bytes(os.urandom(9 << 20))
+    script = (
+        "from tracker import Task\n"
+        "for _ in range(2):\n"
+        "    task = Task.init('equal', 'same', reuse_last_task_id=False)\n"
+        "    task.upload_artifact('one', 'data.bin'); task.upload_artifact('two', 'data.bin')\n"
+        "    print(task.id); task.close()\n"
+    )
+    recorded = cli.python(script)
+    assert recorded.code == 0, recorded.err
+    ids = recorded.out.split()[-2:]
+    large = largest(cli.folder)
+    for eighth in range(1, 8):
+        flip(large, large.stat().st_size * eighth // 8)
+    document = cli("fsck", "--json").json
+    (problem, *_) = [each for each in document["problems"] if each["touches"]]
+    assert {touch["id"]: touch["artifacts"] for touch in problem["touches"]} == {
+        each: ["one", "two"] for each in ids
+    }
+    text = cli("fsck").out
+    for each in ids:
+        assert f"         task {each[:8]}  equal / same: one, two\n" in text
+    chunks = [each["where"] for each in document["problems"] if each["where"].startswith("blob ")]
+    assert len(chunks) > 2
+    assert text.count("damaged  blob ") == 1
+    assert f" and {len(chunks) - 1} other objects: " in text
+
+
+def test_lost_head_files_are_told_and_found_again(copy: Cli, sample: Sample) -> None:
+    """One: a note with what to type, and exit code 0. All: a problem, until heal has made them heads again."""
+    (head,) = copy.folder.glob(f".tracker/refs/*/{sample.ids['failed']}.*")
+    head.unlink()
+    done = copy("fsck")
+    assert (done.code, done.err) == (0, "")
+    assert "1 commit is in a pack without a head" in done.out
+    assert "`tracker fsck --heal` makes it a head" in done.out
+    assert sample.ids["failed"][:8] in done.out
+    (note,) = copy("fsck", "--json").json["notes"]
+    assert [touch["id"] for touch in note["touches"]] == [sample.ids["failed"]]
+    shutil.rmtree(copy.folder / ".tracker" / "refs")
+    done = copy("fsck")
+    assert (done.code, "not one head" in done.out) == (4, True)
+    assert "run `tracker fsck --heal`" in done.err
+    shutil.rmtree(copy.folder / "backup")
+    (copy.folder / "backup").mkdir()
+    assert copy("fsck", "--heal").code == 0
+    assert copy("fsck", "--json").json["notes"] == []
+    assert copy("ls", "--json").json["total"] == 5
+
+
+def test_a_deletion_that_comes_along_is_no_restored_task(copy: Cli, sample: Sample, tmp_path: Path) -> None:
+    """Another store deleted the task: that is what is said."""
+    other = tmp_path / "other"
+    shutil.copytree(sample.store, other / ".tracker")
+    assert sample.cli.at(other)("rm", sample.ids["failed"], "--yes").code == 0
+    done = copy("fsck", "--heal", "--from", "other")
+    assert done.code == 0
+    assert "deleted there: task / " in done.out
+    assert "restored task" not in done.out
+
+
+def test_advice_of_the_store_becomes_a_command() -> None:
+    """Once, whatever it looks like; and what names the command already stays."""
+    from tracker.cli.render import pasteable
+
+    assert pasteable("gone: run fsck --heal") == "gone: run `tracker fsck --heal`"
+    assert pasteable("damaged: run fsck to see") == "damaged: run `tracker fsck` to see"
+    assert pasteable("run `fsck --heal`: it `fsck`") == "run `tracker fsck --heal`: it `tracker fsck`"
+    for text in ("run `tracker fsck`", "`tracker fsck --heal --from X`", "run `tracker fsck --heal` now"):
+        assert pasteable(text) == text

@@ -154,3 +154,35 @@ def test_a_damaged_remote_is_an_integrity_error_and_the_rest_arrives(here: Cli, 
     large.write_bytes(bytes(data))
     assert here.at(here.folder / "new")("pull").code == 0
     assert here.at(here.folder / "new")("ls", "--json").json["total"] == 5
+
+
+def test_a_clone_that_stops_before_it_knows_its_remote_leaves_nothing(here: Cli) -> None:
+    """A pull could not go on from it: the same clone again can."""
+    script = (
+        "import os, signal, sys\n"
+        "def stop(event, found):\n"
+        "    if event == 'open' and '.part' in str(found[0]) and 'config.toml' in str(found[0]):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.addaudithook(stop)\n"
+        "from tracker.cli.main import main\n"
+        "sys.exit(main(['clone', '.', 'new']))\n"
+    )
+    done = here.python(script)
+    assert (done.code, done.err) == (130, "tracker: interrupted\n")
+    assert here("clone", ".", "new").code == 0
+
+
+def test_a_store_that_has_lost_its_heads_is_not_cloned_as_an_empty_one(here: Cli) -> None:
+    """What is wrong is said, with what to do; after that it can be cloned. An empty one is called empty."""
+    shutil.rmtree(here.folder / ".tracker" / "refs")
+    shutil.rmtree(here.folder / ".tracker" / "refs.packed", ignore_errors=True)
+    done = here("clone", ".", "new")
+    assert (done.code, done.err.count("\n")) == (4, 1)
+    assert "not one head" in done.err
+    assert not (here.folder / "new").exists()
+    assert here("fsck", "--heal").code == 0
+    assert here("clone", ".", "new").code == 0
+    assert here("init", "empty").code == 0
+    assert (
+        here("clone", "empty", "other").err == "cloned into other/.tracker: empty/.tracker is empty so far\n"
+    )
