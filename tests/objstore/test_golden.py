@@ -254,7 +254,7 @@ def test_a_pack_is_read_as_what_it_was(tmp_path: Path, name: str) -> None:
     path.write_bytes(data)
     with path.open("rb") as file:
         assert read_footer(file.fileno(), pack_id).encode() == footer_of(data)
-    assert store.fsck().problems == ()
+    assert {problem.where for problem in store.fsck().problems} <= {"refs"}  # a pack alone has no heads
     expected = (
         [TEXT, SHORT, b"", SHORT + TEXT + SHORT] if name == "raw.pack" else [TEXT, TEXT[::-1], TEXT * 50]
     )
