@@ -227,8 +227,8 @@ class Objects:
             if found := self.locate(object_id):
                 return found
             # A listing that began before a merged pack came and ended after its inputs went shows neither: so on, until
-            # two listings are alike.
-            if before == (before := self.pack_ids()):
+            # two listings are alike, and all that they show could be opened.
+            if before == (before := self._index.listed) and self._index.is_settled():
                 break
         found = self._set_aside(object_id)
         if not found:

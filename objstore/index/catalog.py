@@ -136,6 +136,7 @@ class Catalog:
         self._recent = _Recent()
         self._segments: tuple[Segment, ...] = ()
         self._owner: dict[str, tuple[_Holder, int]] = {}  # the packs there are, and who has their rows
+        self.listed: frozenset[str] = frozenset()  # the packs that the last look saw by name
         self._refused: set[str] = set()  # names of segment files that are of no use
         self._distrusted: set[str] = set()  # packs of which only the footer is believed
         self._drops = 0
@@ -156,6 +157,11 @@ class Catalog:
             for gone in self._owner.keys() - present:
                 self.forget(gone)
             self._take(present - self._owner.keys())
+            self.listed = frozenset(present)
+
+    def is_settled(self) -> bool:
+        """Whether every pack of the last listing was there to be opened: else packs are being merged away just now."""
+        return all(i in self._owner or layout.pack_path(i) in self.damaged for i in self.listed)
 
     def add(self, pack_id: str, footer: Footer) -> None:
         """Take a pack that was just published."""
