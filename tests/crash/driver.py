@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,13 +80,17 @@ class Strace:
             self._running.communicate()
 
 
+def tell(text: str) -> None:
+    """Write a line to standard output; once more where that very call was the one to be refused."""
+    with suppress(OSError):
+        os.write(1, f"{text}\n".encode())
+        return
+    os.write(1, f"{text}\n".encode())
+
+
 def do(root: Path, operation: str) -> None:
     """The operation, telling by standard output."""
-
-    def say(text: str) -> None:
-        os.write(1, f"acked {text}\n".encode())
-
-    os.write(1, f"{steps.run(root, operation, say)}\n".encode())
+    tell(steps.run(root, operation, lambda text: tell(f"acked {text}")))
 
 
 def judge(root: Path, operation: str, acked: list[str]) -> list[str]:
