@@ -140,19 +140,19 @@ def encode_list(encoded_list: bytes, size: int) -> tuple[FrameHeader, bytes]:
     return FrameHeader(Kind.BLOB, Encoding.LIST, (1, 0), size, len(stored)), stored
 
 
-def decode(header: FrameHeader, stored: bytes) -> bytes:
+def decode(header: FrameHeader, stored: bytes | memoryview) -> bytes:
     """The content in a payload: all of it, or for a chunk list the list's own bytes. Raises Corrupt, Unsupported."""
     if len(stored) != header.stored_size:
         raise Corrupt(f"a frame has {len(stored)} of its {header.stored_size} stored bytes")
     if header.encoding is Encoding.RAW:
-        return stored
+        return bytes(stored)
     if header.encoding is Encoding.ZSTD:
         raw = decompress(stored, header.raw_size)
         if len(raw) != header.raw_size:
             raise Corrupt(f"a frame holds {len(raw)} of its {header.raw_size} bytes")
         return raw
     if header.encoding is Encoding.LIST:
-        return decompress(stored, layout.RECORD_MAX) if header.parameters[0] else stored
+        return decompress(stored, layout.RECORD_MAX) if header.parameters[0] else bytes(stored)
     size, phase = header.parameters
     return planes.decode(stored, header.raw_size, size, phase)
 

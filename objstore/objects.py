@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -37,6 +37,7 @@ _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB 
 _FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
 _PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
+_SCRATCH: Final = _BATCH + 2 * layout.FRAME_RAW_MAX  # bytes of a thread's buffer, at most
 _THREADS: Final = 2
 _TRIES: Final = 32  # looks for an object whose packs are merged away meanwhile
 _AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
@@ -606,18 +607,25 @@ class Objects:
         start, data = places[0].at, memoryview(b"")
         kept = self._kept_frame(places[0]) if len(run) == 1 else None
         if kept is None:
-            data = memoryview(self._pread(places[0], places[-1].at + HEADER_SIZE + places[-1].stored - start))
+            data = self._pread(places[0], places[-1].at + HEADER_SIZE + places[-1].stored - start)
         for place, pieces in zip(places, run, strict=True):
             raw = kept
             if raw is None:
                 at = place.at - start
-                raw = self._keep_frame(place, _decoded(place, data[at : at + HEADER_SIZE + place.stored]))
+                raw = _decoded(place, data[at : at + HEADER_SIZE + place.stored])
+            view, found = memoryview(raw), []
             for piece in pieces:
                 entry = _place(piece).entry
-                content = raw[entry.offset : entry.offset + entry.size]
+                content = view[entry.offset : entry.offset + entry.size]
                 if len(content) != piece.size or hash_object(place.kind, content) != piece.id:
                     raise Corrupt(f"object {piece.id} is not what its id says")
-                yield content
+                found.append((entry.offset, content))
+            ends = accumulate(len(content) for _, content in found)
+            if [offset for offset, _ in found] + [len(raw)] == [0, *ends]:
+                yield raw  # all of it, in its order: not copied, and nobody will soon ask for it again
+            else:
+                self._keep_frame(place, raw)
+                yield from (bytes(content) for _, content in found)
 
     # --- frames --------------------------------------------------------------------------------------------------
 
@@ -652,11 +660,12 @@ class Objects:
                     self._frames_size -= len(self._frames.popitem(last=False)[1])
         return raw
 
-    def _pread(self, place: Location, size: int) -> bytes:
-        """Bytes of a pack from where a copy's frame begins. Raises Corrupt."""
+    def _pread(self, place: Location, size: int) -> memoryview:
+        """Bytes of a pack from where a copy's frame begins, until this thread reads the next. Raises Corrupt."""
+        data = _scratch(size)
         try:
             file = self._file(place)  # held until it has been read, whoever closes it meanwhile
-            return os.pread(file.fd, size, place.at)
+            return data[: os.preadv(file.fd, [data], place.at)]
         except OSError as error:
             raise Corrupt(f"pack {place.pack_id} cannot be read: {error}") from error
 
@@ -675,7 +684,7 @@ class Objects:
         return next(trash.find(self._root, name), self._root / name) if place.aside else self._root / name
 
 
-def _decoded(place: Location, data: bytes | memoryview) -> bytes:
+def _decoded(place: Location, data: memoryview) -> bytes:
     """The content of a frame, if it is the one that the index says is there. Raises Corrupt, Unsupported."""
     header = FrameHeader.parse(data)
     if (
@@ -687,7 +696,7 @@ def _decoded(place: Location, data: bytes | memoryview) -> bytes:
     # What is stored raw is checked by its object's id alone.
     if header.encoding is not Encoding.RAW and xxh3_64_intdigest(data) != place.xxh3:
         raise Corrupt(f"pack {place.pack_id}: the frame at byte {place.at} is damaged")
-    return decode(header, bytes(data[HEADER_SIZE:]))
+    return decode(header, data[HEADER_SIZE:])
 
 
 @cache
@@ -736,14 +745,18 @@ class _Scratch(threading.local):
     """A buffer of each thread for bytes that are only looked at: fresh memory costs a fault a page."""
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(layout.FRAME_RAW_MAX + layout.KIB))
+        self.buffer = memoryview(b"")
 
 
 _local = _Scratch()
 
 
 def _scratch(size: int) -> memoryview:
-    return _local.buffer[:size] if size <= len(_local.buffer) else memoryview(bytearray(size))
+    if size > _SCRATCH:
+        return memoryview(bytearray(size))
+    if size > len(_local.buffer):
+        _local.buffer = memoryview(bytearray(size))
+    return _local.buffer[:size]
 
 
 def check_claim(size: int, stored: Callable[[], int]) -> None:

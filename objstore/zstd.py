@@ -49,6 +49,20 @@ def decompress(stored: bytes | memoryview, limit: int) -> bytes:
     raise Corrupt(f"a zstd frame holds more than the {limit} bytes it may")
 
 
+def decompress_into(stored: bytes | memoryview, out: memoryview) -> int:
+    """Decode one zstd frame into memory that is there; returns the bytes written. Raises Corrupt for more of them."""
+    size = 0
+    try:
+        with _tools().decompressor.stream_reader(stored, read_across_frames=False) as reader:
+            while size < len(out) and (count := reader.readinto(out[size:])):
+                size += count
+            if reader.read(1):
+                raise Corrupt(f"a zstd frame holds more than the {len(out)} bytes it may")
+    except zstandard.ZstdError as error:
+        raise Corrupt(f"a zstd frame is damaged: {error}") from error
+    return size
+
+
 class _Tools(threading.local):
     """zstd contexts: costly to make and not safe to share between threads."""
 
