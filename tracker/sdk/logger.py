@@ -11,13 +11,13 @@ from tracker.errors import BadValue
 
 if TYPE_CHECKING:
     from tracker.recorder import Recorder
-    from tracker.sdk.task import Task
+    from tracker.sdk.task.reports import Reports
 
 
 class Logger:
     """Reports of one task. Get it from `task.get_logger()` or `Logger.current_logger()`."""
 
-    def __init__(self, task: Task, recorder: Recorder) -> None:
+    def __init__(self, task: Reports, recorder: Recorder) -> None:
         self._task = task
         self._recorder = recorder
         self._scalar = recorder.scalar

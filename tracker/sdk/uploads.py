@@ -17,7 +17,7 @@ from tracker.records import Ref
 from tracker.sdk import artifacts
 
 if TYPE_CHECKING:
-    from tracker.sdk.task import Task
+    from tracker.sdk.task.artifacts import Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Options:
     sort_keys: bool = True
 
 
-def upload(task: Task, name: str, value: Any, options: Options) -> bool:
+def upload(task: Outputs, name: str, value: Any, options: Options) -> bool:
     """Store a value under a name; False when the store could not be written. Raises BadValue, ValueError."""
     encoded = codecs.encode(
         name,
@@ -71,13 +71,13 @@ def upload(task: Task, name: str, value: Any, options: Options) -> bool:
     return True
 
 
-def _preview(task: Task, text: str) -> str | dict[str, str]:
+def _preview(task: Outputs, text: str) -> str | dict[str, str]:
     """A preview as the record has it: a long one is an object, since every table and every edit reads the record."""
     data = text.encode("utf-8", "replace")
     return text if len(data) <= layout.PREVIEW_MAX else {"$ref": task.attach(data)}
 
 
-def _comes_back(task: Task, name: str, ref: str) -> bool:
+def _comes_back(task: Outputs, name: str, ref: str) -> bool:
     """Whether a stored folder can be written back; a warning now, not when it is wanted, where it cannot."""
     try:
         files.check_checkout(task.workspace.store.objects, ObjectId.parse(Ref.parse(ref).id))

@@ -1,0 +1,110 @@
+"""What every chapter of Task stands on: which task it is, its state as it stands, and the one way to change it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tracker import layout
+from tracker.errors import RecordingFault, UsageError
+from tracker.notice import say
+
+# The rest is imported where it is used: `import tracker` has to cost next to nothing.
+if TYPE_CHECKING:
+    from tracker.reader import Thing
+    from tracker.records import State
+    from tracker.sdk.logger import Logger
+    from tracker.sdk.run import Run
+    from tracker.workspace import Workspace
+
+Made = TypeVar("Made", bound="Core")
+
+
+class Core:
+    """A task of a store, running in this process or not."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        raise UsageError("Task() is not called directly: use Task.init, Task.get_task or Task.get_tasks")
+
+    _workspace: Workspace
+    _key: str
+    _run: Run | None
+    _thing: Thing | None
+    _logger: Logger | None
+
+    @classmethod
+    def _make(
+        cls: type[Made], workspace: Workspace, key: str, run: Run | None = None, thing: Thing | None = None
+    ) -> Made:
+        task = object.__new__(cls)
+        task._workspace, task._key, task._run, task._thing, task._logger = workspace, key, run, thing, None
+        return task
+
+    @property
+    def id(self) -> str:
+        """32 hex digits."""
+        return self._key
+
+    task_id = id
+
+    def reload(self) -> None:
+        """Read what others have changed meanwhile."""
+        if self._run is not None:
+            self._run.recorder.learn(self._workspace.known(self._key))
+        else:
+            self._thing = self._workspace.thing(self._key)
+
+    @property
+    def _state(self) -> State:
+        if self._run is not None:
+            from tracker.records import State
+
+            return State(layout.TASK, self._run.recorder.snapshot())
+        if self._thing is None:
+            self._thing = self._workspace.thing(self._key)
+        return self._thing.state
+
+    @property
+    def workspace(self) -> Workspace:
+        """The store that the task is in, opened."""
+        return self._workspace
+
+    def _fresh(self) -> Thing:
+        return self._workspace.thing(self._key)
+
+    def attach(self, data: bytes) -> str:
+        """Store content for this task; returns its "$ref". Raises OSError."""
+        return self._run.recorder.attach(data) if self._run else self._workspace.attach(data)
+
+    def sync(self) -> bool:
+        """Make all that was recorded so far durable; whether that worked."""
+        return self._run is None or self._run.recorder.sync()
+
+    def set_key(self, key: str, value: Any) -> None:
+        """Set one key of the task's record; None removes it."""
+        self._set_all({key: value})
+
+    def _set_all(self, changes: Mapping[str, Any]) -> None:
+        if self._run is not None:
+            for key, value in changes.items():
+                self._run.recorder.set(key, value)
+        elif changes:
+            self._workspace.edit(self._key, changes)
+            self._thing = None
+
+    def fault(self, message: str, error: Exception | None) -> None:
+        """Something was not recorded: one warning, of a full disk one in all; or with `strict` the error."""
+        if error is not None and self._workspace.config.strict:
+            raise error if isinstance(error, RecordingFault) else RecordingFault(message) from error
+        if self._run is None:
+            say(message)
+        else:
+            from objstore.errors import ReadOnly
+
+            refused = isinstance(error, RecordingFault | ReadOnly) or getattr(error, "errno", 0) in _REFUSALS
+            self._run.recorder.warn("fault" if refused else message, message)
+
+
+# What a store says that can take nothing now; the errors of a file that is to be stored are others.
+_REFUSALS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS)

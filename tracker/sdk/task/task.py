@@ -1,0 +1,177 @@
+"""Task: ClearML's names. Here it is made and found; each other chapter is a file beside this one.
+
+Each body is one call to a part of `tracker.sdk`: run, parameters, artifacts, models, queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracker import names
+from tracker.errors import UsageError
+from tracker.notice import say
+from tracker.sdk import current
+from tracker.sdk.task.artifacts import Outputs
+from tracker.sdk.task.identity import Identity, tags_of
+from tracker.sdk.task.lifecycle import Lifecycle
+from tracker.sdk.task.parameters import Parameters
+from tracker.sdk.task.reports import Reports
+from tracker.sdk.types import TaskTypes
+
+if TYPE_CHECKING:
+    from tracker.sdk import identity
+
+_CAPTURES = ("git", "packages", "argparse", "console")
+
+
+class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
+    """A task, running in this process or read from the store. Made by `Task.init` and `Task.get_task` only."""
+
+    # --- creation ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def init(
+        cls,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        task_type: str | None = TaskTypes.training,
+        tags: Sequence[str] | None = None,
+        reuse_last_task_id: bool | str = True,
+        continue_last_task: bool | str | int = False,
+        output_uri: str | bool | None = None,
+        auto_connect_arg_parser: bool | Mapping[str, bool] = True,
+        auto_connect_frameworks: bool | Mapping[str, Any] = True,
+        auto_resource_monitoring: bool | Mapping[str, Any] = True,
+        auto_connect_streams: bool | Mapping[str, bool] = True,
+        deferred_init: bool = False,
+    ) -> Task:
+        """Start recording this process as a task, or return the main task when there is one that fits.
+
+        The project is the repository's name and the task's name the script's where none is given. Processes of one
+        run (forks, subprocesses, ranks of torchrun and srun) get the same task. Raises BadValue for names under three
+        characters and unknown types, UsageError when the main task is another one.
+        """
+        kind = TaskTypes.parse(task_type)
+        project = names.check_name("project", project_name) if project_name is not None else None
+        name = names.check_name("task", task_name) if task_name is not None else None
+        found_tags = tags_of(tags)
+        with current.lock:
+            main = current.get()
+            if main is not None:
+                return main._again(project, name, kind)
+            captures = _captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
+            return cls._start(project, name, kind, found_tags, captures)
+
+    @classmethod
+    def _start(
+        cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
+    ) -> Task:
+        from tracker.sdk import defaults, identity
+        from tracker.sdk.run import Run, first_keys
+
+        project = project or defaults.project_name()
+        name = name or defaults.task_name()
+        workspace = defaults.workspace()
+        who = identity.of_process(project, name, current.ordinal())
+        run = Run(workspace, who)
+        task = cls._make(workspace, who.key, run)
+        run.begin(first_keys(who, project, name, kind, tags))
+        current.put(task)
+        run.capture(captures if who.owner else [c for c in captures if c == "console"])
+        if who.owner:
+            verb = "continuing task id" if run.resumed else "created new task id"
+            say(f"{verb}={who.key} ({project} / {name})")
+        return task
+
+    def _again(self, project: str | None, name: str | None, kind: str) -> Task:
+        for what, given, have in (
+            ("project", project, self.get_project_name()),
+            ("name", name, self.name),
+            ("type", kind if kind != TaskTypes.training else None, self.task_type),
+        ):
+            if given is not None and given != have:
+                raise UsageError(
+                    f"this process records task {self._key} already, whose {what} is {have!r}, not {given!r}: "
+                    "close it first"
+                )
+        return self
+
+    @classmethod
+    def current_task(cls) -> Task | None:
+        """The main task of this process, or of the process that started it; None without one."""
+        with current.lock:
+            task = current.get()
+            if task is None and not current.ordinal():
+                from tracker.sdk import identity
+
+                who = identity.inherited()
+                if who is not None and not who.owner:
+                    return cls._join(who)
+            return task
+
+    @classmethod
+    def _join(cls, who: identity.Identity) -> Task:
+        from tracker.sdk import defaults
+        from tracker.sdk.run import Run
+
+        workspace = defaults.workspace()
+        run = Run(workspace, who)
+        task = cls._make(workspace, who.key, run)
+        run.begin([])
+        current.put(task)
+        return task
+
+    # --- finding -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def get_task(
+        cls,
+        task_id: str | None = None,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        allow_archived: bool = True,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> Task | None:
+        """A task by id, or the last changed one of exact project, name and tags; None when none fits.
+
+        Raises TaskNotFound (a ValueError) for an unknown id or project.
+        """
+        from tracker.sdk import queries
+
+        return queries.get_task(cls, task_id, project_name, task_name, tags, allow_archived, task_filter)
+
+    @classmethod
+    def get_tasks(
+        cls,
+        task_ids: str | Sequence[str] | None = None,
+        project_name: str | Sequence[str] | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        allow_archived: bool = True,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> list[Task]:
+        """The tasks that fit, last changed first; ids come in the order given.
+
+        `project_name` is exact, `task_name` a regular expression that is searched, `task_filter` takes `status`,
+        `type`, `tags`, `project`, `name`, `id`. Raises TaskNotFound for an unknown id, BadValue for a bad filter.
+        """
+        from tracker.sdk import queries
+
+        return queries.get_tasks(cls, task_ids, project_name, task_name, tags, allow_archived, task_filter)
+
+    def __repr__(self) -> str:
+        return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"
+
+
+def _captures(parser: Any, frameworks: Any, streams: Any) -> list[str]:
+    """The captures to install, after Task.init's switches."""
+    chosen = set(_CAPTURES)
+    if not parser:
+        chosen.discard("argparse")
+    if isinstance(frameworks, Mapping) and not frameworks.get("detect_repository", True):
+        chosen -= {"git", "packages"}
+    if not streams or (isinstance(streams, Mapping) and not any(streams.values())):
+        chosen.discard("console")
+    return sorted(chosen)
