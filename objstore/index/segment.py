@@ -32,6 +32,7 @@ MAGIC: Final = 0x4F53_4958_0000_0001  # "OSIX", version 1
 POWER_MIN: Final = 10
 POWER_MAX: Final = 25  # of the bits of a filter: 4 MiB; with more rows it only sorts out fewer of the misses
 _STEP: Final = 64  # blocks read at a time when many are
+_KEPT_MAX: Final = 256  # blocks kept of one segment: 1.5 MiB
 
 
 class Broken(Exception):
@@ -70,7 +71,7 @@ class Segment:
         "_bits",
         "_file",
         "_firsts",
-        "_latest",
+        "_kept",
         "_memory",
         "_shift",
         "_sums",
@@ -94,10 +95,7 @@ class Segment:
         self._firsts.frombytes(view[at : at + 8 * blocks])
         self._sums.frombytes(view[at + 8 * blocks : at + 16 * blocks])
         self._bits = bytes(view[at + 16 * blocks :])
-        self._latest = (
-            -1,
-            b"",
-        )  # the block read last: who asks for many ids in their order reads each block once
+        self._kept: dict[int, bytes] = {}  # blocks that were read: who asks for many ids reads few of them twice
         self._shift = 64 - power
 
     @classmethod
@@ -169,9 +167,8 @@ class Segment:
     def _blocks(self, first: int, last: int) -> bytes:
         if first >= last:
             return b""
-        number, latest = self._latest
-        if number == first and last - first == 1:
-            return latest
+        if last - first == 1 and (kept := self._kept.get(first)) is not None:
+            return kept
         start, end = first * BLOCK, min(last * BLOCK, self.rows * ROW.size)
         if self._memory is not None:
             return self._memory[start:end]
@@ -184,7 +181,10 @@ class Segment:
             raise Broken(self, f"{self.path} is cut short")
         if last - first == 1:
             sound = xxh3_64_intdigest(data) == self._sums[first]
-            self._latest = (first, data) if sound else (-1, b"")
+            if sound:
+                if len(self._kept) >= _KEPT_MAX:
+                    self._kept.clear()
+                self._kept[first] = data
         else:
             view = memoryview(data)
             sound = all(
