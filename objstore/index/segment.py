@@ -95,7 +95,9 @@ class Segment:
         self._firsts.frombytes(view[at : at + 8 * blocks])
         self._sums.frombytes(view[at + 8 * blocks : at + 16 * blocks])
         self._bits = bytes(view[at + 16 * blocks :])
-        self._kept: dict[int, bytes] = {}  # blocks that were read: who asks for many ids reads few of them twice
+        self._kept: dict[
+            int, bytes
+        ] = {}  # blocks that were read: who asks for many ids reads few of them twice
         self._shift = 64 - power
 
     @classmethod

@@ -79,8 +79,9 @@ def gc(call: Call, dry_run: bool, grace: float | None, now: bool, yes: bool) -> 
 
     if not dry_run and not yes and (now or span < _SAFE):
         foreseen = collect(dry=True)
+        changes = foreseen.deleted + foreseen.aside + foreseen.rewritten
         question = f"Delete {_amount(foreseen.deleted)} for good, and set {_amount(foreseen.aside)} aside?"
-        if not foreseen.refused and not ask(question, yes=False):
+        if changes.files and not foreseen.refused and not ask(question, yes=False):
             return 1
     report = collect(dry=dry_run)
     if not (dry_run or report.refused):

@@ -87,6 +87,19 @@ print(task.id)
     assert (cli.folder / "x").read_bytes() == (cli.folder / "large.bin").read_bytes()
 
 
+@pytest.mark.parametrize("how", [("--now", "--grace=0s"), ("--grace=0s",)])
+def test_a_collection_asks_only_where_there_is_something_to_delete(
+    copy: Cli, sample: Sample, how: tuple[str, ...]
+) -> None:
+    """A script without a terminal may call it every night."""
+    copy("gc", *how, "--yes")
+    copy("gc", *how, "--yes")
+    assert copy("gc", *how).out.startswith("nothing to do; ")
+    copy("rm", sample.ids["best"], "--yes")
+    refused = copy("gc", *how)
+    assert (refused.code, "--yes" in refused.err) == (2, True)
+
+
 def test_a_deleted_task_is_named_where_it_is_asked_for_and_comes_back(copy: Cli, sample: Sample) -> None:
     """Also after a first collection, out of the trash."""
     best = sample.ids["best"]
