@@ -26,13 +26,14 @@ class Garbled(BadValue):
 class Config:
     """Settings. strict: faults of the environment raise instead of warn; close_timeout: seconds to wait at exit for
     what is still being stored; allow_pickle: load pickled artifacts without being asked; force_read: read files that
-    are stored again, though they look unchanged.
+    are stored again, though they look unchanged; redact: leave out secrets of what is recorded.
     """
 
     strict: bool = False
     close_timeout: float = 10.0
     allow_pickle: bool = False
     force_read: bool = False
+    redact: bool = True
 
 
 def load(store: Path | None, environment: Mapping[str, str] = os.environ) -> Config:

@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from tracker.config import Config
 from tracker.errors import BadValue, RecordingFault
 from tracker.notice import say
 from tracker.records import Entry, Ref, recoverer
+from tracker.redaction import Lines, redact_bytes, redact_value
 from tracker.state import join_keys
 
 _pack_scalar = events.SCALAR_FORMAT.pack
@@ -65,6 +67,7 @@ class Recorder:
         self._retry_at = 0.0
         self._unsaved: set[str] = set()  # keys that were set while the disk refused
         self._series: dict[tuple[str, str], int] = {}
+        self._lines: defaultdict[str, Lines] = defaultdict(Lines)
         self._guard = threading.RLock()
         self._heart = threading.Event()
         self._open()
@@ -100,7 +103,12 @@ class Recorder:
             raise BadValue(f"iteration {iteration!r}: a whole number of 64 bits is expected") from None
 
     def set(self, key: str, value: Any, *, of: str | None = None) -> None:
-        """Set one key of the task, or of the model `of`; None removes it. Raises TypeError for what is not JSON."""
+        """Set one key of the task, or of the model `of`; None removes it. Raises TypeError for what is not JSON.
+
+        Secrets in it are left out, as they are of the console: what is recorded is kept for ever.
+        """
+        if self.config.redact:
+            value = self._without_secrets(value, redact_value(key, value))
         with self._guard:
             stamp = self._next_stamp()
             recorded = self._emit(events.SetKey(key, value, stamp, of))
@@ -137,6 +145,8 @@ class Recorder:
 
     def text(self, stream: str, message: str) -> None:
         """One line of the console; stream: stdout, stderr or log."""
+        if self.config.redact:
+            message = self._lines[stream].redact(message)
         self._emit(events.Text(stream, _now() // 1000, message))
 
     def plot(self, title: str, series: str, iteration: int, figure: Any) -> None:
@@ -166,6 +176,17 @@ class Recorder:
         if not self._emit(events.Blob(object_id, data)):
             raise RecordingFault(f"{len(data)} bytes could not be stored: {self.root} cannot be written")
         return str(Ref("blob", object_id, len(data)))
+
+    def redacted(self, data: bytes) -> bytes:
+        """A text without the secrets in it, unless the settings say to keep them."""
+        return self._without_secrets(data, redact_bytes(data)) if self.config.redact else data
+
+    def _without_secrets(self, before: Any, after: Any) -> Any:
+        if after != before:
+            self.warn(
+                "secret", "what looks like a secret is recorded as [redacted …]; redact = false keeps it"
+            )
+        return after
 
     def sync(self) -> bool:
         """Make what was reported so far survive the machine as well; whether that worked."""

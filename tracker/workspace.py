@@ -25,6 +25,7 @@ from tracker.notice import say
 from tracker.package_data import template_dir
 from tracker.reader import Reader, Thing
 from tracker.records import Entry, Ref, State
+from tracker.redaction import redact_value
 from tracker.state import merge
 
 Changes = (
@@ -208,6 +209,8 @@ class Workspace:
         stamp = max([time.time_ns() // 1000, *(1 + state.stamp for state in known)])
         self._edits += 1
         values = without_surrogates(changes(stamp) if callable(changes) else changes)
+        if self.config.redact:
+            values = {name: redact_value(name, value) for name, value in values.items()}
         entries = {name: Entry(value, stamp, self._writer) for name, value in values.items()}
         state = merge([*before, State(kind, entries)])
         covers = {**reader.united_covers(heads), self._writer: self._edits}

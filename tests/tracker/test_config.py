@@ -90,7 +90,7 @@ def test_template_shows_the_defaults(checkout: Path) -> None:
     shown = [
         line[2:] for line in text.splitlines() if line.startswith("# ") and " = " in line and line[-1] != "."
     ]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for line in shown:
         name, _, value = line.partition(" = ")
         assert str(getattr(Config(), name)).lower() == value

@@ -22,7 +22,8 @@ class GitCapture:
     """Sets the key `script` once, some 0.1 s after install: repository (the remote's URL without credentials),
     branch, version_num (the commit), diff (text, or {"$ref": ...} where it is over 64 KiB or no UTF-8), working_dir
     (relative to the repository), entry_point (relative to that, or "-m module"), binary ("python3.11"), untracked (a
-    count), and left_out (paths), where a changed file is too large for the diff."""
+    count), left_out (paths), where a changed file is too large for the diff, and redacted (true), where a secret was
+    left out of the diff, which may not apply then."""
 
     name = "git"
     module = None
@@ -58,15 +59,14 @@ class _Script:
         self._diff = diff
 
     def value(self, recorder: Recorder) -> dict[str, object]:
-        diff: object
+        data, record = recorder.redacted(self._diff), self._record
+        if data != self._diff:
+            record = {**record, "redacted": True}
         try:
-            diff = self._diff.decode()
+            diff: object = data.decode() if len(data) <= LARGEST_INLINE else {"$ref": recorder.attach(data)}
         except UnicodeDecodeError:
-            diff = {"$ref": recorder.attach(self._diff)}
-        else:
-            if len(self._diff) > LARGEST_INLINE:
-                diff = {"$ref": recorder.attach(self._diff)}
-        return {**self._record, "diff": diff}
+            diff = {"$ref": recorder.attach(data)}
+        return {**record, "diff": diff}
 
 
 def _describe(entry: Entry) -> _Script:

@@ -31,6 +31,9 @@ class Recorder(Protocol):
     def attach(self, data: bytes) -> str:
         """Stores bytes and returns the text that a value's "$ref" member refers to them by."""
 
+    def redacted(self, data: bytes) -> bytes:
+        """A text without the secrets in it."""
+
     def overrides(self, section: str) -> dict[str, str] | None:
         """The stored parameters of a section by name, where this run replays a stored task; None otherwise."""
 
