@@ -34,7 +34,7 @@ _FRAMES_KEPT: Final = (
     16 * layout.MIB
 )  # bytes of decoded frames kept: neighbours are often read one after another
 _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
-_FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
+_FOOTERS_KEPT: Final = 262_144  # frames and objects in the footers kept: 16 MB
 _PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _SCRATCH: Final = _BATCH + 2 * layout.FRAME_RAW_MAX  # bytes of a thread's buffer, at most

@@ -1103,7 +1103,7 @@ class TestHostile:
             writer.add(*encode(kind, raw), [(i, len(raw))])
         _, sound = writer.finish()
         objects = tuple(replace(e, offset=entries[e.id][0]) if e.frame == 0 else e for e in sound.objects)
-        footer = replace(sound, objects=objects).encode()
+        footer = Footer(sound.frames, objects).encode()
         frames = writer.path.read_bytes()[: sound.frames_size]
         pack_id = hash_bytes(footer).hex()
         remote.put(layout.pack_path(pack_id), pack_bytes(frames, footer))
