@@ -759,6 +759,42 @@ def _scratch(size: int) -> memoryview:
     return _local.buffer[:size]
 
 
+class Proving:
+    """The work of proving chunk lists, all together: bounded by the bytes that are stored, or by some that are free.
+
+    stored: bytes they were made of, as known by now; free: bytes that may be read whatever that is.
+    """
+
+    def __init__(self, stored: Callable[[], int], free: int) -> None:
+        self._stored = stored
+        self._allowed = self._free = free
+        self._done = 0
+        self._frame: tuple[str, int] | None = None
+
+    def begin(self, object_id: ObjectId, size: int) -> None:
+        """Count all that a list claims, before it is read. Raises Corrupt."""
+        self._count(size, f"the chunk list of {object_id} claims {size} bytes")
+
+    def chunk(self, object_id: ObjectId, size: int, frame: tuple[str, int] | None) -> None:
+        """Count what a chunk costs beyond its bytes: to find it, and to decode a frame that may be much longer.
+
+        frame: where it lies (pack id, and what tells its frame from others), None where that is not known. Raises
+        Corrupt.
+        """
+        more = max(0, layout.CHUNK_MIN - size)
+        if frame != self._frame:
+            self._frame, more = frame, more + 2 * layout.BLOB_MAX
+        if more:
+            self._count(more, f"the chunk list of {object_id} names its chunks one by one all over the place")
+
+    def _count(self, size: int, what: str) -> None:
+        if self._done + size > self._allowed:
+            self._allowed = max(self._free, layout.RATIO_MAX * self._stored())
+            if self._done + size > self._allowed:
+                raise Corrupt(f"{what}, out of so few stored that it was not read")
+        self._done += size
+
+
 def check_claim(size: int, stored: Callable[[], int]) -> None:
     """Raise Corrupt where a chunk list claims so many bytes, out of so few stored, that nobody could read them all."""
     if size > layout.SPARSE_MAX and size > layout.RATIO_MAX * (there := stored()):

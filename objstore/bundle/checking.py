@@ -19,7 +19,8 @@ from objstore.frame import HEADER_SIZE, decode
 from objstore.graph import Node
 from objstore.heads import Head
 from objstore.ids import Hasher, IdTable, Kind, ObjectId, hash_bytes, hash_object
-from objstore.pack import Footer, Members, check_frame, trailer_size
+from objstore.objects import Proving
+from objstore.pack import Footer, Members, ObjectEntry, check_frame, trailer_size
 from objstore.records import ChunkList, Commit, Tree
 from objstore.sync import Progress
 from objstore.sync.frames import check
@@ -111,6 +112,7 @@ class Walk:
         self._library = Library(bundle.shown, ())
         self._frames: OrderedDict[Place, bytes] = OrderedDict()
         self.lists: list[Place] = []
+        self._proving = Proving(lambda: bundle.size, layout.SPARSE_FOREIGN_MAX)
 
     def outside(self, heads: Iterable[Head], here: Callable[[ObjectId], bool]) -> dict[ObjectId, Kind]:
         """What the heads need that is neither in the bundle nor `here`. Raises Corrupt."""
@@ -136,15 +138,23 @@ class Walk:
         blob = self._library.inside(place)[0]
         if not self._has_all(place):
             return False
+        try:
+            self._proving.begin(blob.id, blob.size)
+            return self._prove(place, blob)
+        except Corrupt as error:
+            raise Corrupt(f"{self._where}: {error}") from error
+
+    def _prove(self, place: Place, blob: ObjectEntry) -> bool:
         whole = Hasher(threads=2)
         for chunk_id, size in self._chunks(place):
             at = self._library.find(chunk_id)
+            self._proving.chunk(blob.id, size, at)
             data = b"" if at is None or self._is_list(at) else self._object(at, chunk_id)
             if len(data) != size:
-                raise Corrupt(f"{self._where}: chunk {chunk_id} of {blob.id} is not what the list says")
+                raise Corrupt(f"chunk {chunk_id} of {blob.id} is not what the list says")
             whole.update(data)
         if whole.id() != blob.id:
-            raise Corrupt(f"{self._where}: the chunk list of {blob.id} does not make up that content")
+            raise Corrupt(f"the chunk list of {blob.id} does not make up that content")
         return True
 
     def _has_all(self, place: Place) -> bool:

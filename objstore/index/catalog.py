@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from objstore.index.build import Rows
 
 _FLUSH_ROWS: Final = 32_768  # rows in the dict before they become a segment: 10 MB
+_ALONE_ROWS: Final = 32_768  # rows of a pack just published that become a segment at once
 _KEEP_ROWS: Final = (
     8_192  # rows, or packs, read from footers that are worth a segment: numpy must be imported for it
 )
@@ -169,7 +170,7 @@ class Catalog:
             if pack_id not in self._owner:
                 data = footer.encode()
                 size = footer.frames_size + len(data) + trailer_size()
-                if len(footer.objects) >= _FLUSH_ROWS:  # in the dict they would take 35 MB for a moment
+                if len(footer.objects) >= _ALONE_ROWS:  # in the dict they would take 35 MB for a moment
                     batch = _Batch(self._add_segment)
                     batch.add(pack_id, data, size)
                     batch.finish()

@@ -18,7 +18,7 @@ from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Hasher, IdTable, Kind, ObjectId
-from objstore.objects import Objects, check_claim
+from objstore.objects import Objects, Proving
 from objstore.pack import Frames
 from objstore.records import ChunkList, Commit
 from objstore.remotes import Source
@@ -276,6 +276,8 @@ class _Fetch:
         self._lists: dict[ObjectId, _List] = {}
         self._lists_size = 0
         self._unproved: set[ObjectId] = set()
+        # Out of what was fetched: however much lies here, it is no reason to believe what comes from elsewhere.
+        self._proving = Proving(lambda: self.bytes, layout.SPARSE_FOREIGN_MAX)
         self.missing: set[ObjectId] = set()
         self.objects = 0
         self.bytes = 0
@@ -468,9 +470,10 @@ class _Fetch:
         return wrong
 
     def _check_whole(self, object_id: ObjectId, top: ChunkList) -> None:
-        check_claim(top.size, lambda: self._objects.stored_bytes() + self._stage.objects.stored_bytes())
+        self._proving.begin(object_id, top.size)
         whole = Hasher(threads=2)
         for chunk_id, size in self._chunks(top):
+            self._proving.chunk(object_id, size, self._frame_of(chunk_id))
             data = self._read(chunk_id, Kind.BLOB, layout.CHUNK_MAX)
             if len(data) != size:
                 raise Corrupt(f"chunk {chunk_id} is not as long as the list says")
@@ -487,6 +490,10 @@ class _Fetch:
             if page.level != 0 or page.size != size:
                 raise Corrupt(f"its page {page_id} is not what the list says")
             yield from page.items
+
+    def _frame_of(self, chunk_id: ObjectId) -> tuple[str, int] | None:
+        places = self._stage.objects.locate(chunk_id) or self._objects.locate(chunk_id)
+        return (places[0].pack_id, places[0].at) if places else None
 
     def _read(self, object_id: ObjectId, kind: Kind, limit: int) -> bytes:
         failure: StoreError = NotFound(f"{object_id} is missing")
