@@ -50,7 +50,7 @@ class FrameHeader:
 
     def __post_init__(self) -> None:
         # Also when it is made to be written: a frame that no reader accepts would take its whole pack with it.
-        self._check()
+        check_header(self.kind, self.encoding, *self.parameters, self.raw_size, self.stored_size)
 
     def pack(self) -> bytes:
         """The 24 bytes."""
@@ -79,26 +79,41 @@ class FrameHeader:
             raise Unsupported(f"a frame of an unknown kind or encoding: {error}") from error
         return cls(*known, parameters, raw, stored)
 
-    def _check(self) -> None:
-        whole = self.encoding is Encoding.LIST
-        if not _parameters_known(self.encoding, *self.parameters):
-            raise Unsupported(f"a {self.encoding.name} frame with the parameters {self.parameters}")
-        if whole and self.kind is not Kind.BLOB:
-            raise Corrupt(f"a frame claims to be the chunk list of a {self.kind.name.lower()}")
-        if self.raw_size > (layout.RAW_MAX if whole else layout.BLOB_MAX * 2):
-            raise Corrupt(f"a frame claims {self.raw_size} bytes of content")
-        if self.encoding is Encoding.RAW and self.raw_size != self.stored_size:
-            raise Corrupt("a raw frame's two sizes differ")
-        if self.stored_size > layout.RECORD_MAX + layout.KIB:
-            raise Corrupt(f"a frame claims {self.stored_size} stored bytes")
-        if not whole and self.raw_size > (self.stored_size + 64) * layout.RATIO_MAX:
-            raise Corrupt("a frame claims to expand beyond what any content does")
+
+# Plain numbers: a footer may have 90,000 frames, and to look up an Enum costs as much as all the rest.
+_RAW: Final = int(Encoding.RAW)
+_LIST: Final = int(Encoding.LIST)
+_BLOB: Final = int(Kind.BLOB)
+_KIND_MAX: Final = int(max(Kind))
+_ENCODING_MAX: Final = int(max(Encoding))
+_CONTENT_MAX: Final = 2 * layout.BLOB_MAX
+_STORED_MAX: Final = layout.RECORD_MAX + layout.KIB
+_KNOWN: Final = frozenset(
+    [
+        *((int(encoding), 0, 0) for encoding in Encoding if encoding is not Encoding.PLANES),
+        (_LIST, 1, 0),
+        *((int(Encoding.PLANES), size, phase) for size in (2, 4, 8) for phase in range(size)),
+    ]
+)
 
 
-def _parameters_known(encoding: Encoding, first: int, second: int) -> bool:
-    if encoding is Encoding.PLANES:
-        return first in (2, 4, 8) and second < first
-    return second == 0 and first <= (encoding is Encoding.LIST)
+def check_header(kind: int, encoding: int, first: int, second: int, raw: int, stored: int) -> None:
+    """Raise Corrupt or Unsupported for numbers that no header may have."""
+    if kind > _KIND_MAX or encoding > _ENCODING_MAX:
+        raise Unsupported(f"a frame of an unknown kind or encoding: {kind}, {encoding}")
+    if (encoding, first, second) not in _KNOWN:
+        raise Unsupported(f"a {Encoding(encoding).name} frame with the parameters {(first, second)}")
+    whole = encoding == _LIST
+    if whole and kind != _BLOB:
+        raise Corrupt(f"a frame claims to be the chunk list of a {Kind(kind).name.lower()}")
+    if raw > (layout.RAW_MAX if whole else _CONTENT_MAX):
+        raise Corrupt(f"a frame claims {raw} bytes of content")
+    if encoding == _RAW and raw != stored:
+        raise Corrupt("a raw frame's two sizes differ")
+    if stored > _STORED_MAX:
+        raise Corrupt(f"a frame claims {stored} stored bytes")
+    if not whole and raw > (stored + 64) * layout.RATIO_MAX:
+        raise Corrupt("a frame claims to expand beyond what any content does")
 
 
 def encode(

@@ -18,7 +18,7 @@ from objstore.frame import Encoding
 from objstore.graph import Node, edges
 from objstore.heads import Head, Heads, Table, living
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
-from objstore.objects import Location, Objects, check_claim, pack_files
+from objstore.objects import Location, Objects, Proving, check_claim, pack_files
 from objstore.pack import footer_bytes, trailer_size
 from objstore.records import Commit
 from objstore.scrub import Contents, Fault, Scrubber, open_regular
@@ -301,15 +301,17 @@ class Inspection:
 
     def _check_lists(self) -> None:
         """Prove every copy of every chunk list, not only those that readers happen to use."""
+        proving = Proving(self.objects.stored_bytes, layout.SPARSE_MAX)
         for number, object_id in enumerate(sorted(self._lists), 1):
             for place in self.objects.locate(object_id):
                 if place.is_list and not self.damage.has(place):
-                    self._check_list(place)
+                    self._check_list(place, proving)
             self._progress("large files", number, len(self._lists))
 
-    def _check_list(self, place: Location) -> None:
+    def _check_list(self, place: Location, proving: Proving) -> None:
         object_id = place.entry.id
         try:
+            proving.begin(object_id, place.entry.size)
             self.objects.prove(place)
         except StoreError as error:
             if place not in self.objects.locate(object_id) or not self._is_complete(place):

@@ -83,6 +83,9 @@ RATIO_MAX: Final = 40_000  # of expansion: zstd reaches 32,692 on zeros
 # Bytes of content that a chunk list may claim whatever is stored; beyond, RATIO_MAX times the packs of the store. To
 # prove a list costs reading all that it claims, and a chunk and some pages can claim a pebibyte.
 SPARSE_MAX: Final = 1 << 40
+# The same for all lists together that one pull, or one check of a bundle, proves: they are somebody else's, and two
+# minutes are enough. What does not repeat itself never comes near: a list alone takes 1/16,384 of what it claims.
+SPARSE_FOREIGN_MAX: Final = 1 << 37
 COUNT_MAX: Final = (1 << 53) - 1  # the greatest number in a record: what every JSON reader holds exactly
 REGIONS_MAX: Final = 100_000  # tensors looked for in one file: more than any model has, and 20 MiB of memory
 CONTAINER_HEADER_MAX: Final = 16 * MIB  # bytes read of what a container says of itself

@@ -34,7 +34,7 @@ _FRAMES_KEPT: Final = (
     16 * layout.MIB
 )  # bytes of decoded frames kept: neighbours are often read one after another
 _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB each but for the longest lists
-_FOOTERS_KEPT: Final = 65_536  # frames and objects in the footers kept: 20 MB
+_FOOTERS_KEPT: Final = 262_144  # frames and objects in the footers kept: 16 MB
 _PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
 _SCRATCH: Final = _BATCH + 2 * layout.FRAME_RAW_MAX  # bytes of a thread's buffer, at most
@@ -757,6 +757,42 @@ def _scratch(size: int) -> memoryview:
     if size > len(_local.buffer):
         _local.buffer = memoryview(bytearray(size))
     return _local.buffer[:size]
+
+
+class Proving:
+    """The work of proving chunk lists, all together: bounded by the bytes that are stored, or by some that are free.
+
+    stored: bytes they were made of, as known by now; free: bytes that may be read whatever that is.
+    """
+
+    def __init__(self, stored: Callable[[], int], free: int) -> None:
+        self._stored = stored
+        self._allowed = self._free = free
+        self._done = 0
+        self._frame: tuple[str, int] | None = None
+
+    def begin(self, object_id: ObjectId, size: int) -> None:
+        """Count all that a list claims, before it is read. Raises Corrupt."""
+        self._count(size, f"the chunk list of {object_id} claims {size} bytes")
+
+    def chunk(self, object_id: ObjectId, size: int, frame: tuple[str, int] | None) -> None:
+        """Count what a chunk costs beyond its bytes: to find it, and to decode a frame that may be much longer.
+
+        frame: where it lies (pack id, and what tells its frame from others), None where that is not known. Raises
+        Corrupt.
+        """
+        more = max(0, layout.CHUNK_MIN - size)
+        if frame != self._frame:
+            self._frame, more = frame, more + 2 * layout.BLOB_MAX
+        if more:
+            self._count(more, f"the chunk list of {object_id} names its chunks one by one all over the place")
+
+    def _count(self, size: int, what: str) -> None:
+        if self._done + size > self._allowed:
+            self._allowed = max(self._free, layout.RATIO_MAX * self._stored())
+            if self._done + size > self._allowed:
+                raise Corrupt(f"{what}, out of so few stored that it was not read")
+        self._done += size
 
 
 def check_claim(size: int, stored: Callable[[], int]) -> None:

@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, FrameHeader
+from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, check_header
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 
 _FOOTER: Final = struct.Struct("<4sB3sII")
 _FRAME: Final = struct.Struct("<BBBBIQQQ32s")
 _OBJECT: Final = struct.Struct("<32sIIQ")
+_SORTED: Final = struct.Struct(">32sIIQ")  # the same, as bytes that sort as their numbers do
 _TRAILER: Final = struct.Struct("<I4s")
 _FOOTER_MAGIC: Final = b"OSPF"
 _TRAILER_MAGIC: Final = b"OSPE"
 _NO_PIN: Final = bytes(32)
 _ZERO: Final = bytes(3)
+_RAW: Final = int(Encoding.RAW)
+_LIST: Final = int(Encoding.LIST)
+_LONE: Final = (_RAW, _LIST)  # of one object each
+_KINDS: Final = tuple(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,45 +67,188 @@ class ObjectEntry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+class Frames(Sequence[FrameEntry]):
+    """The frames of a footer, made as they are asked for: each takes 72 bytes, and as a FrameEntry 400."""
+
+    __slots__ = ("_ends", "_rows")
+
+    def __init__(self, rows: bytes | memoryview) -> None:
+        """`rows`: 64 bytes a frame, that have been checked."""
+        self._rows = memoryview(rows)
+        self._ends = array("Q", accumulate(HEADER_SIZE + row[6] for row in _FRAME.iter_unpack(self._rows)))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> FrameEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FrameEntry]: ...
+    def __getitem__(self, index: int | slice) -> FrameEntry | list[FrameEntry]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        row = _FRAME.unpack_from(self._rows, number * _FRAME.size)
+        return _frame(row, self._ends[number - 1] if number else 0)
+
+    def __iter__(self) -> Iterator[FrameEntry]:
+        start = 0
+        for row, end in zip(_FRAME.iter_unpack(self._rows), self._ends, strict=True):
+            yield _frame(row, start)
+            start = end
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frames) and self._rows == other._rows
+
+    __hash__ = None  # type: ignore[assignment]  # as every sequence that may be equal to another
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Where a frame begins and ends in the pack: what is asked of all frames at once."""
+        return self._ends[number - 1] if number else 0, self._ends[number]
+
+    def kind(self, number: int) -> Kind:
+        """The kind of a frame's objects, without making the rest of it."""
+        return _KINDS[self._rows[number * _FRAME.size]]
+
+    def is_list(self, number: int) -> bool:
+        """Whether a frame is a chunk list, without making the rest of it."""
+        return self._rows[number * _FRAME.size + 1] == _LIST
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pack that all of them take."""
+        return self._ends[-1] if self._ends else 0
+
+
+def _frame(row: tuple[int, int, int, int, int, int, int, int, bytes], offset: int) -> FrameEntry:
+    kind, encoding, first, second, objects, raw, stored, xxh3, pin = row
+    return FrameEntry(
+        FrameHeader.of(kind, encoding, (first, second), raw, stored), objects, xxh3, pin, offset
+    )
+
+
+class Entries(Sequence[ObjectEntry]):
+    """The objects of a footer, made as they are asked for: each takes 48 bytes, and as an ObjectEntry 250."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: bytes | memoryview) -> None:
+        """`rows`: 48 bytes an object, sorted."""
+        self._rows = memoryview(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows) // _OBJECT.size
+
+    @overload
+    def __getitem__(self, index: int) -> ObjectEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ObjectEntry]: ...
+    def __getitem__(self, index: int | slice) -> ObjectEntry | list[ObjectEntry]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        row = _OBJECT.unpack_from(self._rows, range(len(self))[index] * _OBJECT.size)
+        return ObjectEntry(ObjectId(row[0]), *row[1:])
+
+    def __iter__(self) -> Iterator[ObjectEntry]:
+        for object_id, frame, offset, size in self.rows():
+            yield ObjectEntry(ObjectId(object_id), frame, offset, size)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entries) and self._rows == other._rows
+
+    __hash__ = None  # type: ignore[assignment]  # as every sequence that may be equal to another
+
+    def rows(self) -> Iterator[tuple[bytes, int, int, int]]:
+        """As plain (id, frame, offset, size): what is asked of all objects at once."""
+        return _OBJECT.iter_unpack(self._rows)
+
+
 class Footer:
-    """What a pack holds. Its encoded bytes hash to the pack's id."""
+    """What a pack holds, kept as its encoded bytes, which hash to the pack's id; it must not be changed."""
 
-    frames: tuple[FrameEntry, ...]
-    objects: tuple[ObjectEntry, ...]
+    __slots__ = ("_data", "frames", "objects")
 
-    def encode(self) -> bytes:
-        """Head, frames in file order, objects sorted by id."""
-        parts = [_FOOTER.pack(_FOOTER_MAGIC, 1, _ZERO, len(self.frames), len(self.objects))]
-        for f in self.frames:
+    def __init__(self, frames: Sequence[FrameEntry], objects: Sequence[ObjectEntry]) -> None:
+        """Takes frames in file order, and objects sorted by id, frame and offset; checks neither."""
+        parts = [_FOOTER.pack(_FOOTER_MAGIC, 1, _ZERO, len(frames), len(objects))]
+        for f in frames:
             h = f.header
             parts.append(
                 _FRAME.pack(
                     h.kind, h.encoding, *h.parameters, f.objects, h.raw_size, h.stored_size, f.xxh3, f.pin
                 )
             )
-        parts += [_OBJECT.pack(o.id, o.frame, o.offset, o.size) for o in self.objects]
-        return b"".join(parts)
+        parts += [_OBJECT.pack(o.id, o.frame, o.offset, o.size) for o in objects]
+        self._take(b"".join(parts))
+
+    def _take(self, data: bytes) -> None:
+        self._data = data
+        _, _, _, n_frames, _ = _FOOTER.unpack_from(data)
+        split = _FOOTER.size + n_frames * _FRAME.size
+        self.frames = Frames(memoryview(data)[_FOOTER.size : split])
+        self.objects = Entries(memoryview(data)[split:])
+
+    @classmethod
+    def _of(cls, data: bytes) -> Footer:
+        found = cls.__new__(cls)
+        found._take(data)
+        return found
+
+    def encode(self) -> bytes:
+        """Head, frames in file order, objects sorted by id."""
+        return self._data
 
     @classmethod
     def decode(cls, data: bytes) -> Footer:
         """Parse and check. Raises Corrupt or Unsupported."""
-        frames = footer_frames(data)
-        split = _FOOTER.size + len(frames) * _FRAME.size
-        objects = tuple(
-            ObjectEntry(ObjectId(i), f, o, n) for i, f, o, n in _OBJECT.iter_unpack(memoryview(data)[split:])
-        )
-        _check(frames, objects)
-        return cls(frames, objects)
+        raws, counts = _checked_frames(data)
+        split = _FOOTER.size + len(raws) * _FRAME.size
+        _check_objects(memoryview(data)[split:], raws, counts)
+        return cls._of(data)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Footer) and self._data == other._data
+
+    def __hash__(self) -> int:
+        return hash(self._data)
 
     @property
     def frames_size(self) -> int:
         """Bytes of frames before the footer."""
-        return self.frames[-1].offset + self.frames[-1].size if self.frames else 0
+        return self.frames.size
 
     def kind(self, entry: ObjectEntry) -> Kind:
         """The kind of one of its objects."""
-        return self.frames[entry.frame].header.kind
+        return self.frames.kind(entry.frame)
+
+
+class Members:
+    """Per frame of a footer its objects, in their order in the content: 4 bytes an object."""
+
+    __slots__ = ("_entries", "_order", "_starts")
+
+    def __init__(self, footer: Footer) -> None:
+        self._entries = footer.objects
+        counts = array("I", bytes(4 * (len(footer.frames) + 1)))
+        for _, frame, _, _ in self._entries.rows():
+            counts[frame + 1] += 1
+        self._starts = array("I", accumulate(counts))
+        self._order = array("I", bytes(4 * len(self._entries)))
+        free = array("I", self._starts)
+        for row, (_, frame, _, _) in enumerate(self._entries.rows()):
+            self._order[free[frame]] = row
+            free[frame] += 1
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, number: int) -> list[ObjectEntry]:
+        rows = self._order[self._starts[number] : self._starts[number + 1]]
+        # One that is empty comes before what begins where it does.
+        return sorted((self._entries[row] for row in rows), key=lambda entry: (entry.offset, entry.size))
+
+    def __iter__(self) -> Iterator[list[ObjectEntry]]:
+        return (self[number] for number in range(len(self)))
 
 
 def footer_counts(data: bytes) -> tuple[int, int]:
@@ -118,39 +267,45 @@ def footer_counts(data: bytes) -> tuple[int, int]:
     return n_frames, n_objects
 
 
-def footer_frames(data: bytes) -> tuple[FrameEntry, ...]:
+def footer_frames(data: bytes) -> Frames:
     """The frames in a footer's bytes, in file order. Raises Corrupt or Unsupported."""
+    n_frames = len(_checked_frames(data)[0])
+    return Frames(memoryview(data)[_FOOTER.size : _FOOTER.size + n_frames * _FRAME.size])
+
+
+def _checked_frames(data: bytes) -> tuple[array[int], array[int]]:
+    """Per frame in a footer's bytes the bytes of its content and how many objects it holds, all of it checked."""
     n_frames, _ = footer_counts(data)
-    return tuple(_frames(memoryview(data)[_FOOTER.size : _FOOTER.size + n_frames * _FRAME.size]))
-
-
-def _frames(data: memoryview) -> Iterator[FrameEntry]:
-    offset = 0
-    for kind, encoding, first, second, objects, raw, stored, xxh3, pin in _FRAME.iter_unpack(data):
-        header = FrameHeader.of(kind, encoding, (first, second), raw, stored)
-        if (encoding == Encoding.RAW) != (pin == _NO_PIN):
+    rows = memoryview(data)[_FOOTER.size : _FOOTER.size + n_frames * _FRAME.size]
+    raws, counts = array("Q"), array("I")
+    for kind, encoding, first, second, objects, raw, stored, _, pin in _FRAME.iter_unpack(rows):
+        check_header(kind, encoding, first, second, raw, stored)
+        if (encoding == _RAW) != (pin == _NO_PIN):
             raise Corrupt("a frame is pinned in the wrong way")
-        if objects == 0 or (objects != 1 and encoding in (Encoding.RAW, Encoding.LIST)):
+        if objects != 1 and (objects == 0 or encoding in _LONE):
             raise Corrupt("a frame holds an impossible number of objects")
-        yield FrameEntry(header, objects, xxh3, pin, offset)
-        offset += HEADER_SIZE + stored
+        raws.append(raw)
+        counts.append(objects)
+    return raws, counts
 
 
-def _check(frames: tuple[FrameEntry, ...], objects: tuple[ObjectEntry, ...]) -> None:
-    counts = [0] * len(frames)
-    filled = [0] * len(frames)
-    for o in objects:
-        if o.frame >= len(frames) or o.offset + o.size > frames[o.frame].header.raw_size:
-            raise Corrupt(f"object {o.id} lies outside its frame")
-        counts[o.frame] += 1
-        filled[o.frame] += o.size
-    for f, count, size in zip(frames, counts, filled, strict=True):
-        if count != f.objects or size != f.header.raw_size:
-            raise Corrupt("a frame's objects do not fill it")
-    for a, b in pairwise(objects):
+def _check_objects(rows: memoryview, raws: array[int], counts: array[int]) -> None:
+    missing, space, frames = array("I", counts), array("Q", raws), len(raws)
+    last: tuple[bytes, int, int, int] = (b"", 0, 0, 0)
+    for row in _OBJECT.iter_unpack(rows):
+        object_id, frame, offset, size = row
+        if frame >= frames or offset + size > raws[frame]:
+            raise Corrupt(f"object {object_id.hex()} lies outside its frame")
         # Nearly all differ in their ids: only then are no tuples made.
-        if a.id >= b.id and (a.id, a.frame, a.offset) > (b.id, b.frame, b.offset):
+        if object_id <= last[0] and last[:3] > row[:3]:
             raise Corrupt("a pack footer's objects are not in order")
+        if not missing[frame] or size > space[frame]:
+            raise Corrupt("a frame's objects do not fill it")
+        missing[frame] -= 1
+        space[frame] -= size
+        last = row
+    if any(missing) or any(space):
+        raise Corrupt("a frame's objects do not fill it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +335,8 @@ class PackWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("xb", buffering=layout.MIB)
-        self._frames: list[FrameEntry] = []
-        self._objects: list[tuple[ObjectId, int, int, int]] = []  # as in an ObjectEntry
+        self._frames = bytearray()
+        self._objects = bytearray()  # as _SORTED
         self.size = 0
 
     def add(
@@ -193,14 +348,18 @@ class PackWriter:
     def write(self, frame: SealedFrame) -> None:
         """Append a frame. Raises StoreError where it would need a longer footer than readers accept; see `full`."""
         if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
-            raise StoreError(f"a pack of {len(self._objects)} objects can take no more: begin another")
-        number, offset = len(self._frames), 0
+            count = len(self._objects) // _OBJECT.size
+            raise StoreError(f"a pack of {count} objects can take no more: begin another")
+        number, offset = len(self._frames) // _FRAME.size, 0
         for object_id, size in frame.members:
-            self._objects.append((object_id, number, offset, size))
+            self._objects += _SORTED.pack(object_id, number, offset, size)
             offset += size
         self._file.write(frame.header.pack())
         self._file.write(frame.stored)
-        self._frames.append(FrameEntry(frame.header, len(frame.members), frame.xxh3, frame.pin, self.size))
+        h, count = frame.header, len(frame.members)
+        self._frames += _FRAME.pack(
+            h.kind, h.encoding, *h.parameters, count, h.raw_size, h.stored_size, frame.xxh3, frame.pin
+        )
         self.size += HEADER_SIZE + len(frame.stored)
 
     @property
@@ -215,7 +374,7 @@ class PackWriter:
 
     @property
     def _footer_size(self) -> int:
-        return _FOOTER.size + len(self._frames) * _FRAME.size + len(self._objects) * _OBJECT.size
+        return _FOOTER.size + len(self._frames) + len(self._objects)
 
     @property
     def empty(self) -> bool:
@@ -225,16 +384,19 @@ class PackWriter:
     @property
     def ids(self) -> set[ObjectId]:
         """The objects added so far."""
-        return {entry[0] for entry in self._objects}
+        return {ObjectId(row[0]) for row in _SORTED.iter_unpack(self._objects)}
 
     def finish(self) -> tuple[str, Footer]:
         """Write the footer, fsync, close; returns the pack's id (64 hex digits) and footer.
 
         An error from fsync is final: the kernel may have dropped the pages, so the file must be thrown away.
         """
-        self._objects.sort()
-        footer = Footer(tuple(self._frames), tuple(ObjectEntry(*row) for row in self._objects))
-        data = footer.encode()
+        size = _OBJECT.size
+        rows = sorted(bytes(self._objects[at : at + size]) for at in range(0, len(self._objects), size))
+        head = _FOOTER.pack(_FOOTER_MAGIC, 1, _ZERO, len(self._frames) // _FRAME.size, len(rows))
+        objects = b"".join(_OBJECT.pack(*_SORTED.unpack(row)) for row in rows)
+        data = b"".join((head, self._frames, objects))
+        footer = Footer._of(data)
         self._file.write(data + _TRAILER.pack(len(data), _TRAILER_MAGIC))
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -20,7 +20,7 @@ from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.ids import Kind, ObjectId, hash_object
-from objstore.pack import FrameEntry, ObjectEntry, check_frame, footer_counts, footer_frames
+from objstore.pack import FrameEntry, Frames, ObjectEntry, check_frame, footer_counts, footer_frames
 from objstore.records import ChunkList, Commit, Tree
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Contents:
     @property
     def size(self) -> int:
         """Bytes of the frames."""
-        return self.frames[-1].offset + self.frames[-1].size if self.frames else 0
+        return self.frames.size
 
     def inside(self, number: int) -> list[ObjectEntry]:
         """The objects of a frame, in their order in its content."""
@@ -226,18 +226,18 @@ def examine(
         at += entry.size
 
 
-def _blocks(frames: tuple[FrameEntry, ...]) -> Iterator[tuple[int, int]]:
+def _blocks(frames: Frames) -> Iterator[tuple[int, int]]:
     """Runs of frames, as (first, one behind the last), of about 4 MiB each."""
     first = size = 0
-    for number, frame in enumerate(frames):
-        if size and size + frame.size > _BLOCK:
+    for number in range(len(frames)):
+        start, end = frames.span(number)
+        if size and size + end - start > _BLOCK:
             yield first, number
             first, size = number, 0
-        size += frame.size
+        size += end - start
     if size:
         yield first, len(frames)
 
 
 def _size(contents: Contents, first: int, last: int) -> int:
-    end = contents.frames[last - 1]
-    return end.offset + end.size - contents.frames[first].offset
+    return contents.frames.span(last - 1)[1] - contents.frames.span(first)[0]

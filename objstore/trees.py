@@ -9,35 +9,42 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Final
 
 from objstore import layout
 from objstore.errors import Corrupt, InvalidName
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
-from objstore.records import Mode, Tree, TreeEntry, checkout_key, collision_key
+from objstore.records import Mode, Tree, TreeEntry, checkout_keys, collision_key
 
 _LINK_MAX = 4096  # bytes of a link's target
+_SPECIAL: Final = (Mode.TREE, Mode.LINK)  # entries that more is to be known of than their row
 
 
-def entries(objects: Objects, tree_id: ObjectId, depth: int = 0) -> Iterator[TreeEntry]:
+def entries(objects: Objects, tree_id: ObjectId) -> Iterator[TreeEntry]:
     """The entries of one folder, its pages joined and one of them in memory at a time. Raises NotFound, Corrupt."""
+    return chain.from_iterable(_pages(objects, tree_id, 0))
+
+
+def _pages(objects: Objects, tree_id: ObjectId, depth: int) -> Iterator[tuple[TreeEntry, ...]]:
     if depth > layout.DEPTH_MAX:
         raise Corrupt(f"tree {tree_id} is paged deeper than {layout.DEPTH_MAX}")
     found = Tree.decode(objects.read(tree_id, Kind.TREE, limit=layout.JSON_MAX)).entries
     if not (found and found[0].mode is Mode.PAGE):
-        yield from found
+        yield found
         return
     last = b""
     for page in found:
-        inside = entries(objects, page.id, depth + 1)
-        entry = next(inside, None)
+        inside = _pages(objects, page.id, depth + 1)
+        part = next(inside)
         # Pages that begin as they are named and follow one another name no page twice, else a few could list for ever.
-        if entry is None or entry.name != page.name or last >= entry.name.encode():
+        if not part or part[0].name != page.name or last >= part[0].name.encode():
             raise Corrupt(f"a page of tree {tree_id} is not what the tree says")
-        yield entry
-        for entry in inside:
-            yield entry
-        last = entry.name.encode()
+        yield part
+        for part in inside:
+            yield part
+        last = part[-1].name.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,34 +89,43 @@ class _Survey:
         return found
 
     def _walk(self, tree_id: ObjectId, depth: int) -> Surveyed:
-        names = mine = size = height = ups = 0
+        names = size = height = ups = 0
         seen: set[int] = set()
-        for entry in entries(self._objects, tree_id):
-            # Hashes, of 8 bytes and with a seed that nobody knows: a million names would take a hundred MiB more.
-            seen.add(hash(checkout_key(entry.name)))
-            names, mine = names + 1, mine + 1
-            if len(seen) < mine:
-                self._refuse_twins(tree_id, entry.name)
-                mine = len(seen)  # the hashes of two names that differ were equal by chance
-            size += entry.size
-            if entry.mode is Mode.TREE:
+        for page in _pages(self._objects, tree_id, 0):
+            self._take_names(tree_id, page, seen)
+            names, size = names + len(page), size + sum(entry.size for entry in page)
+            for entry in [entry for entry in page if entry.mode in _SPECIAL]:
+                if entry.mode is Mode.LINK:
+                    ups = max(ups, safe_target(self._objects, entry, depth)[1])
+                    continue
                 below = self.folder(entry.id, depth + 1)
                 if below.size != entry.size:
                     raise Corrupt(
                         f"{entry.name!r} has {below.size} bytes, not the {entry.size} that its tree says"
                     )
-                names, height, ups = (
-                    names + below.names,
-                    max(height, below.height + 1),
-                    max(ups, below.ups - 1),
-                )
-            elif entry.mode is Mode.LINK:
-                ups = max(ups, safe_target(self._objects, entry, depth)[1])
-            if names > layout.CHECKOUT_MAX:
-                raise Corrupt(
-                    f"tree {tree_id} is of more than {layout.CHECKOUT_MAX} files: take a part of it"
-                )
+                names, height = names + below.names, max(height, below.height + 1)
+                ups = max(ups, below.ups - 1)
+                self._refuse_many(tree_id, names)
+            self._refuse_many(tree_id, names)
         return Surveyed(names, size, height, ups)
+
+    def _refuse_many(self, tree_id: ObjectId, names: int) -> None:
+        if names > layout.CHECKOUT_MAX:
+            raise Corrupt(f"tree {tree_id} is of more than {layout.CHECKOUT_MAX} files: take a part of it")
+
+    def _take_names(self, tree_id: ObjectId, page: tuple[TreeEntry, ...], seen: set[int]) -> None:
+        """Check the names of a page, and that none is one of another, before or in it, on any file system."""
+        names = [entry.name for entry in page]
+        # Hashes, of 8 bytes and with a seed that nobody knows: a million names would take a hundred MiB more.
+        hashes = list(map(hash, checkout_keys(names)))
+        fresh = set(hashes)
+        if len(fresh) == len(names) and seen.isdisjoint(fresh):
+            seen |= fresh
+            return
+        for name, number in zip(names, hashes, strict=True):
+            if number in seen:
+                self._refuse_twins(tree_id, name)  # else two that differ were equal by chance
+            seen.add(number)
 
     def _refuse_twins(self, tree_id: ObjectId, name: str) -> None:
         key = collision_key(name)

@@ -15,14 +15,15 @@ from objstore import layout
 from objstore.bundle.form import Entry, Prerequisite, Sort
 from objstore.bundle.source import Bundle
 from objstore.errors import Corrupt, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, decode
+from objstore.frame import HEADER_SIZE, decode
 from objstore.graph import Node
 from objstore.heads import Head
-from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
-from objstore.pack import Footer, check_frame, trailer_size
+from objstore.ids import Hasher, IdTable, Kind, ObjectId, hash_bytes, hash_object
+from objstore.objects import Proving
+from objstore.pack import Footer, Members, ObjectEntry, check_frame, trailer_size
 from objstore.records import ChunkList, Commit, Tree
 from objstore.sync import Progress
-from objstore.sync.frames import check, members
+from objstore.sync.frames import check
 from objstore.sync.library import Library, Place
 
 _FRAMES_KEPT: Final = 8  # decoded frames that are kept: neighbours are read one after another
@@ -95,7 +96,7 @@ def _check_pack(bundle: Bundle, entry: Entry) -> int:
         footer = Footer.decode(data)
         if footer.frames_size + len(data) + trailer_size() != entry.size:
             raise Corrupt("its length is not what its footer says")
-        for frame, inside in zip(footer.frames, members(footer), strict=True):
+        for frame, inside in zip(footer.frames, Members(footer), strict=True):
             check(frame, inside, bundle.parts.read(entry.offset + frame.offset, frame.size))
     except (Corrupt, Unsupported) as error:
         raise type(error)(f"{where}: {error}") from error
@@ -111,11 +112,12 @@ class Walk:
         self._library = Library(bundle.shown, ())
         self._frames: OrderedDict[Place, bytes] = OrderedDict()
         self.lists: list[Place] = []
+        self._proving = Proving(lambda: bundle.size, layout.SPARSE_FOREIGN_MAX)
 
     def outside(self, heads: Iterable[Head], here: Callable[[ObjectId], bool]) -> dict[ObjectId, Kind]:
         """What the heads need that is neither in the bundle nor `here`. Raises Corrupt."""
         stack: list[Node] = [(Kind.COMMIT, head.id) for head in heads]
-        seen: set[ObjectId] = set()
+        seen = IdTable()
         outside: dict[ObjectId, Kind] = {}
         while stack:
             kind, object_id = stack.pop()
@@ -136,15 +138,23 @@ class Walk:
         blob = self._library.inside(place)[0]
         if not self._has_all(place):
             return False
+        try:
+            self._proving.begin(blob.id, blob.size)
+            return self._prove(place, blob)
+        except Corrupt as error:
+            raise Corrupt(f"{self._where}: {error}") from error
+
+    def _prove(self, place: Place, blob: ObjectEntry) -> bool:
         whole = Hasher(threads=2)
         for chunk_id, size in self._chunks(place):
             at = self._library.find(chunk_id)
+            self._proving.chunk(blob.id, size, at)
             data = b"" if at is None or self._is_list(at) else self._object(at, chunk_id)
             if len(data) != size:
-                raise Corrupt(f"{self._where}: chunk {chunk_id} of {blob.id} is not what the list says")
+                raise Corrupt(f"chunk {chunk_id} of {blob.id} is not what the list says")
             whole.update(data)
         if whole.id() != blob.id:
-            raise Corrupt(f"{self._where}: the chunk list of {blob.id} does not make up that content")
+            raise Corrupt(f"the chunk list of {blob.id} does not make up that content")
         return True
 
     def _has_all(self, place: Place) -> bool:
@@ -171,7 +181,7 @@ class Walk:
 
     def _page(self, page_id: ObjectId) -> ChunkList:
         place = self._library.find(page_id)
-        if place is None or self._library.frame(place).header.kind is not Kind.CHUNKS:
+        if place is None or self._library.kind(place) is not Kind.CHUNKS:
             raise Corrupt(f"{self._where}: {page_id} is no page of a chunk list")
         return ChunkList.decode(self._object(place, page_id))
 
@@ -184,7 +194,7 @@ class Walk:
 
     def _below(self, place: Place, kind: Kind, object_id: ObjectId) -> list[Node]:
         """What an object names, as `graph.edges`. Raises Corrupt."""
-        if self._library.frame(place).header.kind is not kind:
+        if self._library.kind(place) is not kind:
             raise Corrupt(f"{self._where}: object {object_id} is not the {kind.name.lower()} it is named as")
         if kind is Kind.BLOB:
             if not self._is_list(place):
@@ -203,14 +213,14 @@ class Walk:
         return [(Kind.TREE, commit.state), *((Kind.COMMIT, parent) for parent in parents)]
 
     def _is_list(self, place: Place) -> bool:
-        return self._library.frame(place).header.encoding is Encoding.LIST
+        return self._library.is_list(place)
 
     def _object(self, place: Place, object_id: ObjectId) -> bytes:
         """An object's content, checked against its id."""
         rows = self._library.footers[place[0]].objects
         entry = rows[bisect_left(rows, (object_id, place[1]), key=lambda row: (row.id, row.frame))]
         data = self._content(place)[entry.offset : entry.offset + entry.size]
-        if hash_object(self._library.frame(place).header.kind, data) != object_id:
+        if hash_object(self._library.kind(place), data) != object_id:
             raise Corrupt(f"{self._where}: the content of object {object_id} is not what its id says")
         return data
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from objstore.index.build import Rows
 
 _FLUSH_ROWS: Final = 32_768  # rows in the dict before they become a segment: 10 MB
+_ALONE_ROWS: Final = 32_768  # rows of a pack just published that become a segment at once
 _KEEP_ROWS: Final = (
     8_192  # rows, or packs, read from footers that are worth a segment: numpy must be imported for it
 )
@@ -100,11 +101,11 @@ class _Recent:
             for f in footer.frames
         ]
         rows, pack = self.rows, PLACE.pack
-        for entry in footer.objects:
-            stored, where, raw, xxh3 = frames[entry.frame]
-            place = pack(number, entry.frame, entry.offset, stored, where, raw | entry.size, xxh3)
-            before = rows.get(entry.id)
-            rows[entry.id] = place if before is None else before + place
+        for object_id, frame, offset, length in footer.objects.rows():
+            stored, where, raw, xxh3 = frames[frame]
+            place = pack(number, frame, offset, stored, where, raw | length, xxh3)
+            before = rows.get(object_id)
+            rows[object_id] = place if before is None else before + place
         self.count += len(footer.objects)
         return number
 
@@ -167,8 +168,13 @@ class Catalog:
         """Take a pack that was just published."""
         with guard():
             if pack_id not in self._owner:
-                encoded = 16 + 64 * len(footer.frames) + 48 * len(footer.objects)
-                size = footer.frames_size + encoded + trailer_size()
+                data = footer.encode()
+                size = footer.frames_size + len(data) + trailer_size()
+                if len(footer.objects) >= _ALONE_ROWS:  # in the dict they would take 35 MB for a moment
+                    batch = _Batch(self._add_segment)
+                    batch.add(pack_id, data, size)
+                    batch.finish()
+                    return
                 self._own(pack_id, self._recent, self._recent.take(pack_id, footer, size))
                 if self._recent.count >= _FLUSH_ROWS:
                     self._flush()

@@ -10,7 +10,7 @@ from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.graph import Node, edges
 from objstore.ids import Kind, hash_object
 from objstore.objects import Objects
-from objstore.pack import Footer, FrameEntry, ObjectEntry, check_frame
+from objstore.pack import FrameEntry, ObjectEntry, check_frame
 from objstore.records import ChunkList, Commit, Tree
 
 _PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
@@ -18,16 +18,6 @@ _PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
     Kind.COMMIT: Commit.decode,
     Kind.CHUNKS: ChunkList.decode,
 }
-
-
-def members(footer: Footer) -> list[list[ObjectEntry]]:
-    """Per frame, its objects in their order in the content."""
-    found: list[list[ObjectEntry]] = [[] for _ in footer.frames]
-    for entry in footer.objects:
-        found[entry.frame].append(entry)
-    for inside in found:
-        inside.sort(key=lambda entry: (entry.offset, entry.size))
-    return found
 
 
 def check(frame: FrameEntry, inside: list[ObjectEntry], data: bytes) -> bytes:

@@ -17,9 +17,9 @@ from objstore.errors import Corrupt, NotFound, StoreError, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
 from objstore.graph import Node
 from objstore.heads import Head, Heads, living
-from objstore.ids import Hasher, Kind, ObjectId
-from objstore.objects import Objects, check_claim
-from objstore.pack import FrameEntry
+from objstore.ids import Hasher, IdTable, Kind, ObjectId
+from objstore.objects import Objects, Proving
+from objstore.pack import Frames
 from objstore.records import ChunkList, Commit
 from objstore.remotes import Source
 from objstore.sync.claims import note_proved, proved
@@ -37,6 +37,7 @@ _RANGE_MAX: Final = (
 _ALONE: Final = 8 * layout.MIB  # bytes out of one pack that get a pack of their own here; less is joined
 _LOOKS: Final = 3  # at a remote whose heads are folded into tables before they can be fetched
 _MANY: Final = 256  # heads; to walk fewer again at the next push costs less than to read every footer now
+_ABSENT_MAX: Final = 65_536  # objects that are known to be absent before they are fetched: 16 MB
 _UNREADABLE: Final = (Corrupt, NotFound, Unsupported)
 _LISTS_MAX: Final = (
     64 * layout.MIB
@@ -271,10 +272,12 @@ class _Fetch:
         self._exact = exact
         self._progress = progress
         self.library = Library(shown, objects.pack_ids())
-        self._seen: set[ObjectId] = set()
+        self._seen = IdTable()
         self._lists: dict[ObjectId, _List] = {}
         self._lists_size = 0
         self._unproved: set[ObjectId] = set()
+        # Out of what was fetched: however much lies here, it is no reason to believe what comes from elsewhere.
+        self._proving = Proving(lambda: self.bytes, layout.SPARSE_FOREIGN_MAX)
         self.missing: set[ObjectId] = set()
         self.objects = 0
         self.bytes = 0
@@ -288,9 +291,12 @@ class _Fetch:
     def run_from(self, frontier: list[Node]) -> None:
         """Fetch what these objects reach, they themselves first."""
         while frontier:
-            absent = self._walk(frontier)
-            self._get(absent)
-            frontier = [node for node in absent if node[1] not in self.missing] or self._prove()
+            stack = frontier[::-1]
+            while stack:
+                if absent := self._walk(stack):
+                    self._get(absent)
+                    stack += [node for node in reversed(absent) if node[1] not in self.missing]
+            frontier = self._prove()
         self._lists.clear()
 
     def wrong(self) -> dict[str, str]:
@@ -306,18 +312,22 @@ class _Fetch:
 
     # --- walking -------------------------------------------------------------------------------------------------
 
-    def _walk(self, frontier: list[Node]) -> list[Node]:
-        """Go on from nodes as far as what is here reaches; returns those that are not here, each once."""
-        stack, absent = frontier[::-1], dict[Node, None]()
-        while stack:
+    def _walk(self, stack: list[Node]) -> list[Node]:
+        """Go on from these nodes as far as what is here reaches; returns those that are not here, each once.
+
+        Takes from the stack what it has been at; where many are not here, it leaves the rest.
+        """
+        absent = dict[Node, None]()
+        while stack and len(absent) < _ABSENT_MAX:
             node = stack.pop()
-            if node[1] in self._seen or node[1] in self.missing:
+            if node[1] in self._seen or node[1] in self._unproved or node[1] in self.missing:
                 continue
             below = self._below(node)
             if below is None:
                 absent[node] = None
                 continue
-            self._seen.add(node[1])
+            if node[1] not in self._unproved:
+                self._seen.add(node[1])
             stack += reversed(below)
         return list(absent)
 
@@ -352,7 +362,7 @@ class _Fetch:
         return self._objects.has(object_id) or self._stage.objects.has(object_id) or object_id in self._lists
 
     def _is_complete(self, head: Head) -> bool:
-        stack, seen = [(Kind.COMMIT, head.id)], set[ObjectId]()
+        stack, seen = [(Kind.COMMIT, head.id)], IdTable()
         while stack:
             node = stack.pop()
             if node[1] in seen:
@@ -377,7 +387,7 @@ class _Fetch:
                 wanted.setdefault(place[0], set()).add(place[1])
         chosen = {pack_id: self._choose(pack_id, numbers) for pack_id, numbers in wanted.items()}
         self._expected += sum(
-            self.library.frame((p, n)).size for p, numbers in chosen.items() for n in numbers
+            _size(self.library.footers[pack_id].frames, numbers) for pack_id, numbers in chosen.items()
         )
         for pack_id, numbers in chosen.items():
             self._fetch(pack_id, numbers, wanted[pack_id])
@@ -389,8 +399,7 @@ class _Fetch:
             return sorted(wanted)
         frames = self.library.footers[pack_id].frames
         new = [n for n in range(len(frames)) if n in wanted or self._is_new((pack_id, n))]
-        whole = sum(frame.size for frame in frames)
-        useful = sum(frames[n].size for n in (new if self._greedy else wanted))
+        whole, useful = frames.size, _size(frames, new if self._greedy else wanted)
         return new if whole <= _SMALL or useful >= whole * _SHARE else sorted(wanted)
 
     def _is_new(self, place: Place) -> bool:
@@ -398,11 +407,11 @@ class _Fetch:
 
     def _fetch(self, pack_id: str, numbers: list[int], wanted: set[int]) -> None:
         frames, name = self.library.footers[pack_id].frames, layout.pack_path(pack_id)
-        alone = sum(frames[n].size for n in numbers) >= _ALONE
+        alone = _size(frames, numbers) >= _ALONE
         if alone:
             self._stage.finish()
         for run in _runs(frames, numbers):
-            start, end = frames[run[0]].offset, frames[run[-1]].offset + frames[run[-1]].size
+            start, end = frames.span(run[0])[0], frames.span(run[-1])[1]
             try:
                 data = self._shown.remote.get_range(name, start, end - start)
             except NotFound:
@@ -410,8 +419,8 @@ class _Fetch:
                 return
             self.bytes += len(data)
             for number in run:
-                at = frames[number].offset - start
-                self._take((pack_id, number), data[at : at + frames[number].size], number in wanted, alone)
+                first, last = frames.span(number)
+                self._take((pack_id, number), data[first - start : last - start], number in wanted, alone)
             self._report()
         if alone:
             self._stage.finish()
@@ -450,9 +459,9 @@ class _Fetch:
                 self._check_whole(object_id, found.top)
             except StoreError as error:
                 self.library.spoil(found.place, f"the chunk list of {object_id}: {error}")
-                self._seen.discard(object_id)
                 wrong.append((Kind.BLOB, object_id))
                 continue
+            self._seen.add(object_id)
             self._stage.add(found.header, found.stored, [(object_id, found.size)])
             self._objects.trust_list(object_id, decode(found.header, found.stored))
             self.objects += 1
@@ -461,9 +470,10 @@ class _Fetch:
         return wrong
 
     def _check_whole(self, object_id: ObjectId, top: ChunkList) -> None:
-        check_claim(top.size, lambda: self._objects.stored_bytes() + self._stage.objects.stored_bytes())
+        self._proving.begin(object_id, top.size)
         whole = Hasher(threads=2)
         for chunk_id, size in self._chunks(top):
+            self._proving.chunk(object_id, size, self._frame_of(chunk_id))
             data = self._read(chunk_id, Kind.BLOB, layout.CHUNK_MAX)
             if len(data) != size:
                 raise Corrupt(f"chunk {chunk_id} is not as long as the list says")
@@ -481,6 +491,10 @@ class _Fetch:
                 raise Corrupt(f"its page {page_id} is not what the list says")
             yield from page.items
 
+    def _frame_of(self, chunk_id: ObjectId) -> tuple[str, int] | None:
+        places = self._stage.objects.locate(chunk_id) or self._objects.locate(chunk_id)
+        return (places[0].pack_id, places[0].at) if places else None
+
     def _read(self, object_id: ObjectId, kind: Kind, limit: int) -> bytes:
         failure: StoreError = NotFound(f"{object_id} is missing")
         for source in (self._stage.objects, self._objects):
@@ -492,17 +506,22 @@ class _Fetch:
         raise failure
 
 
-def _runs(frames: tuple[FrameEntry, ...], numbers: list[int]) -> Iterator[list[int]]:
+def _size(frames: Frames, numbers: Collection[int]) -> int:
+    return sum(end - start for start, end in map(frames.span, numbers))
+
+
+def _runs(frames: Frames, numbers: list[int]) -> Iterator[list[int]]:
     """Frames to fetch, as runs that are near enough to be one request each, and small enough to be held in memory."""
     run: list[int] = []
+    first = last = 0
     for number in numbers:
-        frame = frames[number]
-        if run:
-            last = frames[run[-1]]
-            far = frame.offset - (last.offset + last.size) > _GAP
-            if far or frame.offset + frame.size - frames[run[0]].offset > _RANGE_MAX:
-                yield run
-                run = []
+        start, end = frames.span(number)
+        if run and (start - last > _GAP or end - first > _RANGE_MAX):
+            yield run
+            run = []
+        if not run:
+            first = start
+        last = end
         run.append(number)
     if run:
         yield run

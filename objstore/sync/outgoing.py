@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from array import array
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,14 +19,14 @@ from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
 from objstore.frame import HEADER_SIZE, FrameHeader
 from objstore.graph import Node
 from objstore.heads import Head, Heads
-from objstore.ids import Kind, ObjectId
+from objstore.ids import IdTable, Kind, ObjectId
 from objstore.objects import Location, Objects
-from objstore.pack import ObjectEntry
+from objstore.pack import Footer, Members, ObjectEntry
 from objstore.publish import encode_group
 from objstore.records import Commit
 from objstore.remotes import Target
 from objstore.sync.claims import Claims, note_proved, proved
-from objstore.sync.frames import check, members, needs
+from objstore.sync.frames import check, needs
 from objstore.sync.outbox import Outbox, has_pending, workplace
 from objstore.sync.shown import Progress, Shown, look
 
@@ -147,10 +148,12 @@ class _Plan:
         self.there = Claims(shown)
         if shown.unclaimed or has_pending(shown):
             self.there.add_unclaimed(shown)
-        self.there.whole.update(held)
+        self.there.hold(held)
         self._named: dict[ObjectId, Kind] = {}  # there, and named by what is missing, or a head
-        self.reached: dict[ObjectId, Kind] = {}
-        self.missing: dict[ObjectId, Kind] = {}
+        self.reached = IdTable()
+        self.kinds = bytearray()  # per number in `reached`
+        self.missing = array("I")  # numbers in `reached`
+        self.lacking = bytearray()  # per number in `reached`, whether it is among the missing
         self.adopted: dict[str, bytes] = {}  # packs that lie there unclaimed and are needed: their footers
 
     def walk(self, todo: list[Head]) -> None:
@@ -159,23 +162,30 @@ class _Plan:
         self._name(stack)
         while stack:
             kind, object_id = stack.pop()
-            if object_id in self.reached:
+            number = self.reached.add(object_id)
+            if number < len(self.kinds):
                 continue
-            self.reached[object_id] = kind
-            if kind is Kind.BLOB and object_id in self.there.whole:
+            self.kinds.append(kind)
+            self.lacking.append(False)
+            if kind is Kind.BLOB and self.there.is_whole(object_id):
                 continue  # with its content: if it is a list of chunks here, that list is not needed
             below = self._below(kind, object_id)
             if object_id not in self.there or (
                 kind is Kind.BLOB and any(i not in self.there for _, i in below)
             ):
-                self.missing[object_id] = kind
+                self.missing.append(number)
+                self.lacking[number] = True
                 self._name(self._required(kind, object_id, below))
             stack += reversed(below)
         self.adopted = self.there.relied_on(self.reached)
 
     def rests_on(self) -> dict[ObjectId, Kind]:
         """What lies there, and has to, since what is missing there names it."""
-        return {i: kind for i, kind in self._named.items() if i not in self.missing}
+        return {i: kind for i, kind in self._named.items() if not self._is_missing(i)}
+
+    def _is_missing(self, object_id: ObjectId) -> bool:
+        number = self.reached.find(object_id)
+        return number >= 0 and bool(self.lacking[number])
 
     def _name(self, nodes: list[Node]) -> None:
         self._named.update((i, kind) for kind, i in nodes if i in self.there)
@@ -210,23 +220,27 @@ class _Packing:
         self._objects = objects
         self._plan = plan
         self._outbox = outbox
-        self._left = {i: self._weight(i) for i in plan.missing}
-        self._members: dict[str, list[list[ObjectEntry]]] = {}
+        self._ids = plan.reached
+        self._left = bytearray(plan.lacking)  # per number of an id, whether it is still to be sent
+        self._count = len(plan.missing)
+        self._packs: dict[str, tuple[Footer, Members]] = {}
         self._group: list[tuple[ObjectId, bytes]] = []
         self._group_kind = Kind.BLOB
         self._progress = progress
-        self._done, self._told, self._expected = 0, 0, sum(self._left.values())
+        self._done, self._told = 0, 0
+        self._expected = 0 if progress is None else sum(map(self._weight, self._missing()))
 
     def run(self) -> None:
         """Whole packs first, then records, then blobs: a reader finds all records in few neighbouring frames."""
-        places = (place for object_id in self._left for place in self._objects.locate(object_id))
+        places = (place for object_id in self._missing() for place in self._objects.locate(object_id))
         for pack_id in dict.fromkeys(place.pack_id for place in places):
             if self._is_whole(pack_id):
                 self._send_whole(pack_id)
         for blobs in (False, True):
-            for object_id, kind in self._plan.missing.items():
-                if (kind is Kind.BLOB) is blobs and object_id in self._left:
-                    self._send(object_id, kind)
+            for number in self._plan.missing:
+                kind = Kind(self._plan.kinds[number])
+                if (kind is Kind.BLOB) is blobs and self._left[number]:
+                    self._send(self._ids.id(number), kind)
             self._flush()
         self._outbox.finish()
 
@@ -235,16 +249,15 @@ class _Packing:
     def _is_whole(self, pack_id: str) -> bool:
         """Whether a pack is large, nearly all of it is missing there, and all of it may go there."""
         try:
-            footer = self._objects.footer(pack_id)
+            footer, inside = self._pack(pack_id)
         except (StoreError, OSError):
             return False  # gone or damaged: its objects are sent from where they still are
         if footer.frames_size < _WHOLE_MIN or not all(self._may_go(entry) for entry in footer.objects):
             return False
-        inside = self._inside(pack_id)
         lacking = sum(
             f.size
             for f, ins in zip(footer.frames, inside, strict=True)
-            if any(e.id in self._left for e in ins)
+            if any(self._is_left(e.id) for e in ins)
         )
         return lacking >= footer.frames_size * _WHOLE_SHARE
 
@@ -252,9 +265,9 @@ class _Packing:
         """Send a pack as it is; one that turns out to be damaged is left to be sent object by object."""
         path = self._root / layout.pack_path(pack_id)
         try:
-            footer = self._objects.footer(pack_id)
+            footer, members = self._pack(pack_id)
             with path.open("rb") as file:
-                for frame, inside in zip(footer.frames, self._inside(pack_id), strict=True):
+                for frame, inside in zip(footer.frames, members, strict=True):
                     check(frame, inside, file.read(frame.size))
         except (StoreError, OSError):
             return
@@ -288,25 +301,26 @@ class _Packing:
         self._add(object_id, kind, raw)
 
     def _is_worth_copying(self, place: Location) -> bool:
-        inside = self._inside(place.pack_id)[place.entry.frame]
-        missing = sum(entry.size for entry in inside if entry.id in self._left)
+        inside = self._pack(place.pack_id)[1][place.entry.frame]
+        missing = sum(entry.size for entry in inside if self._is_left(entry.id))
         whole = sum(entry.size for entry in inside)
         return missing >= whole * _FRAME_SHARE and all(self._may_go(entry) for entry in inside)
 
     def _checked(self, place: Location) -> bytes:
         """The stored bytes of the frame that holds this copy, all of it checked. Raises Corrupt, OSError."""
-        frame = self._objects.footer(place.pack_id).frames[place.entry.frame]
+        footer, members = self._pack(place.pack_id)
+        frame = footer.frames[place.entry.frame]
         fd = os.open(self._root / layout.pack_path(place.pack_id), os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(fd, frame.size, frame.offset)
         finally:
             os.close(fd)
-        check(frame, self._inside(place.pack_id)[place.entry.frame], data)
+        check(frame, members[place.entry.frame], data)
         return data
 
     def _copy(self, place: Location, data: bytes) -> None:
         header = FrameHeader.parse(data)
-        inside = self._inside(place.pack_id)[place.entry.frame]
+        inside = self._pack(place.pack_id)[1][place.entry.frame]
         self._outbox.add(header, data[HEADER_SIZE:], [(entry.id, entry.size) for entry in inside])
         for entry in inside:
             self._sent(entry.id)
@@ -331,20 +345,36 @@ class _Packing:
         """Whether a pushed head reaches the object, or it is there already: else it is nobody's business there."""
         return entry.id in self._plan.reached or entry.id in self._plan.there
 
-    def _inside(self, pack_id: str) -> list[list[ObjectEntry]]:
-        if pack_id not in self._members:
-            self._members[pack_id] = members(self._objects.footer(pack_id))
-        return self._members[pack_id]
+    def _missing(self) -> Iterator[ObjectId]:
+        return map(self._ids.id, self._plan.missing)
+
+    def _is_left(self, object_id: ObjectId) -> bool:
+        number = self._ids.find(object_id)
+        return number >= 0 and bool(self._left[number])
+
+    def _pack(self, pack_id: str) -> tuple[Footer, Members]:
+        if pack_id not in self._packs:
+            footer = self._objects.footer(pack_id)
+            self._packs[pack_id] = footer, Members(footer)
+        return self._packs[pack_id]
 
     def _weight(self, object_id: ObjectId) -> int:
         places = self._objects.locate(object_id)  # none: it can be read from the trash only
         return 0 if not places or places[0].is_list else places[0].entry.size
 
     def _sent(self, object_id: ObjectId) -> None:
-        self._done += self._left.pop(object_id, 0)
-        if self._progress is not None and (self._done >= self._told + _STEP or not self._left):
-            self._told = self._done
-            self._progress(self._done, self._expected)
+        number = self._ids.find(object_id)
+        if number < 0 or not self._left[number]:
+            return
+        self._left[number] = False
+        self._count -= 1
+        if self._progress is not None:
+            self._done += self._weight(object_id)
+            if not self._count:
+                self._done = self._expected
+            if self._done >= self._told + _STEP or not self._count:
+                self._told = self._done
+                self._progress(self._done, self._expected)
 
 
 def _damaged(object_id: ObjectId, error: Exception | None) -> Corrupt:

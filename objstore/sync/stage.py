@@ -23,7 +23,7 @@ class Stage:
         self._root = root
         self._folder = temporary(root)
         self._writer: PackWriter | None = None
-        self.objects = Objects(self._folder, keep=False)
+        self.objects = Objects(self._folder)  # its index goes with the folder
         self._packs: list[str] = []
 
     def add(

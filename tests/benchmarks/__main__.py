@@ -140,6 +140,23 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        "move",
+        1,
+        tuple(
+            Row(f"{step}_{unit}", what if unit == "mib" else "  in", name, "< 300" if unit == "mib" else "")
+            for step, what in (
+                ("push", "300,000 small objects: push to an empty folder, peak memory"),
+                ("pull", "pull of them into an empty store"),
+                ("clone", "clone of a folder that is a store"),
+                ("bundle_create", "bundle create"),
+                ("bundle_verify", "bundle verify"),
+                ("unbundle", "unbundle into an empty store"),
+                ("push_again", "push of one object more"),
+            )
+            for unit, name in (("mib", "MiB"), ("s", "s"))
+        ),
+    ),
+    Benchmark(
         "index",
         1,
         (

@@ -1052,6 +1052,97 @@ def test_a_chunk_list_that_makes_up_another_content_is_refused(make: Make, tmp_p
     assert_refused(path, make("there"))
 
 
+def zeros(folder: Path, *counts: int) -> list[tuple[Sort, str, bytes]]:
+    """The files of a bundle with a file of nothing but zeros for each count of chunks."""
+    chunk = bytes(layout.CHUNK_MAX)
+    chunk_id = hash_object(Kind.BLOB, chunk)
+    lists, entries = [], []
+    for count in counts:
+        size = count * len(chunk)
+        blob = hash_object(Kind.BLOB, bytes(size))
+        lists.append((ChunkList(0, ((chunk_id, len(chunk)),) * count).encode(), blob, size))
+        entries.append(TreeEntry(f"{count:09}", Mode.FILE, blob, size))
+    tree = Tree(tuple(entries)).encode()
+    head = task(hash_object(Kind.TREE, tree))
+    objects = [(Kind.BLOB, chunk), (Kind.TREE, tree), (Kind.COMMIT, head.encode())]
+    return usual(folder, objects, [head], lists=lists)
+
+
+@pytest.mark.parametrize("way", ["verify", "unbundle", "pull"])
+def test_chunk_lists_together_claim_no_more_than_what_is_stored_can_be(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Each by itself may, and is true; the work of proving them is that of all, however much lies in the store."""
+    monkeypatch.setattr(layout, "SPARSE_FOREIGN_MAX", 100 * MIB)
+    there = make("there")
+    edit(there, 1, {"x": noise(4 * MIB)})
+    path = written(tmp_path / "x", zeros(tmp_path / "f", 120, 121), 1)
+
+    def take(path: Path) -> None:
+        bundle = Bundle.open([path])
+        if way == "verify":
+            verify(bundle)
+        else:
+            (there.unbundle if way == "unbundle" else there.pull)(bundle)
+
+    before = there.objects.pack_ids()
+    with pytest.raises(Corrupt, match="was not read"):
+        take(path)
+    assert set(live(there)) == {key(1)}
+    if way == "unbundle":
+        assert there.objects.pack_ids() == before
+    monkeypatch.setattr(layout, "SPARSE_FOREIGN_MAX", 200 * MIB)
+    take(path)
+
+
+@pytest.mark.parametrize("way", ["verify", "unbundle", "pull"])
+def test_a_pebibyte_out_of_a_few_kilobytes_is_not_set_out_on(make: Make, tmp_path: Path, way: str) -> None:
+    """However much there is in the store that takes it in: what lies there vouches for nobody else."""
+    chunk = bytes(layout.CHUNK_MAX)
+    page = ChunkList(0, ((hash_object(Kind.BLOB, chunk), len(chunk)),) * layout.LIST_PAGE_MAX).encode()
+    top = ChunkList(1, ((hash_object(Kind.CHUNKS, page), 1 << 33),) * layout.LIST_PAGES_MAX)
+    assert top.size == layout.RAW_MAX
+    blob = hash_object(Kind.BLOB, b"a pebibyte")
+    tree = Tree((TreeEntry("huge", Mode.FILE, blob, top.size),)).encode()
+    head = task(hash_object(Kind.TREE, tree))
+    objects = [(Kind.BLOB, chunk), (Kind.CHUNKS, page), (Kind.TREE, tree), (Kind.COMMIT, head.encode())]
+    files_in = usual(tmp_path / "f", objects, [head], lists=[(top.encode(), blob, top.size)])
+    bundle = Bundle.open([written(tmp_path / "x", files_in, 1)])
+    there = make("there")
+    rich = there.root / layout.pack_path("ab" * 32)
+    rich.parent.mkdir(parents=True)
+    with rich.open("wb") as file:
+        file.truncate(1 << 36)
+    take: dict[str, Callable[[Bundle], object]] = {
+        "verify": verify,
+        "unbundle": there.unbundle,
+        "pull": there.pull,
+    }
+    with pytest.raises(Corrupt, match="claims 1125899906842624 bytes"):
+        take[way](bundle)
+    assert live(there) == {}
+
+
+def test_chunks_of_a_byte_cost_more_than_their_bytes(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two frames of many MiB, from which a list takes a byte by turns: each turn decodes one of them."""
+    monkeypatch.setattr(layout, "SPARSE_FOREIGN_MAX", 100 * MIB)
+    one, two = (hash_object(Kind.BLOB, text) for text in (b"1", b"2"))
+    listed = ChunkList(0, ((one, 1), (two, 1)) * 50)
+    blob = hash_object(Kind.BLOB, b"12" * 50)
+    tree = Tree((TreeEntry("a", Mode.FILE, blob, 100),)).encode()
+    head = task(hash_object(Kind.TREE, tree))
+    objects = [(Kind.BLOB, b"1"), (Kind.BLOB, b"2"), (Kind.TREE, tree), (Kind.COMMIT, head.encode())]
+    contents = usual(tmp_path / "f", objects, [head], lists=[(listed.encode(), blob, 100)])
+    path = written(tmp_path / "x", contents, 1)
+    for take in (verify, make("there").unbundle):
+        with pytest.raises(Corrupt, match="was not read"):
+            take(Bundle.open([path]))
+    monkeypatch.setattr(layout, "SPARSE_FOREIGN_MAX", 4096 * MIB)
+    assert make("other").unbundle(Bundle.open([path])).heads
+
+
 def test_an_object_of_another_kind_than_it_is_named_as_is_refused(make: Make, tmp_path: Path) -> None:
     """A blob where a tree should be."""
     head = task(hash_object(Kind.BLOB, b"x"))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from objstore import files, layout, trash
+from objstore.frame import encode, encode_list
 from objstore.gc import GcReport
 from objstore.heads import Heads, Table
-from objstore.ids import ObjectId, hash_bytes
+from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.inventory import pack_files
-from objstore.records import Commit, Mode, TreeEntry
+from objstore.pack import PackWriter
+from objstore.records import ChunkList, Commit, Mode, TreeEntry
 from objstore.remotes.folder import FolderRemote
 from objstore.store import Store
 
@@ -374,3 +376,66 @@ def test_what_is_sound_goes_and_damage_elsewhere_stops_nothing(
     flip(store.root / layout.pack_path(other), 1000)
     report = store.gc(grace=0)
     assert (report.deleted.files, report.put_back.files, report.problems) == (1, 0, ())
+
+
+def plant(store: Store, *rows: tuple[Kind, bytes], listed: tuple[ObjectId, ChunkList] | None = None) -> Path:
+    """Put a pack of these objects, and of a blob's chunk list, into a store; returns where it lies."""
+    writer = PackWriter(store.root / "tmp" / "planted")
+    for kind, raw in rows:
+        writer.add(*encode(kind, raw), [(hash_object(kind, raw), len(raw))])
+    if listed is not None:
+        blob, top = listed
+        writer.add(*encode_list(top.encode(), top.size), [(blob, top.size)])
+    pack_id, _ = writer.finish()
+    path = store.root / layout.pack_path(pack_id)
+    path.parent.mkdir(exist_ok=True)
+    writer.path.rename(path)
+    return path
+
+
+@pytest.mark.parametrize("where", ["nowhere", "a chunk", "a chunk that is gone", "the page", "the list"])
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_chunk_list_is_a_sound_copy_only_with_all_that_it_names(
+    store: Store, where: str, aside: bool
+) -> None:
+    """What is whole and about to go stays while a list that stands for it has a chunk or a page that is damaged.
+
+    Whether that list lies in packs/, or in the trash as well.
+    """
+    parts = [noise(100_000, seed) for seed in range(3)]
+    whole = b"".join(parts)
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(whole)
+        tree, _ = files.put_tree(transaction, [TreeEntry("artifact", Mode.FILE, blob, len(whole))])
+        transaction.commit(Commit(A, ("t", "p", "n"), (), 1, 1, tree, {"w": 1}))
+    (old,) = packs(store)
+    (head,) = store.heads.of(A)
+    plant(store, (Kind.COMMIT, head.raw), (Kind.TREE, store.objects.read(tree, Kind.TREE)))
+    page = ChunkList(0, tuple((hash_object(Kind.BLOB, part), len(part)) for part in parts))
+    top = ChunkList(1, ((hash_object(Kind.CHUNKS, page.encode()), page.size),))
+    chunks = plant(store, *((Kind.BLOB, part) for part in parts))
+    listing = plant(store, (Kind.CHUNKS, page.encode()))
+    lists = plant(store, listed=(blob, top))
+    if where == "a chunk that is gone":
+        chunks.unlink()
+        chunks = plant(store, *((Kind.BLOB, part) for part in parts[:2]))
+    trash.set_aside(store.root, layout.pack_path(old), 1000)
+    if aside:
+        trash.set_aside(store.root, str(lists.relative_to(store.root)), 900)
+        (lists,) = trash.find(store.root, str(lists.relative_to(store.root)))
+    if damaged := {"a chunk": chunks, "the page": listing, "the list": lists}.get(where):
+        flip(damaged, 40)
+    report = store.gc(grace=0)
+    assert bool(report.refused) == (where in ("a chunk that is gone", "the page"))  # then nothing goes
+    if report.refused:
+        assert list(trash.find(store.root, layout.pack_path(old)))
+        return
+    fresh = Store.open(store.root)
+    assert fresh.objects.read(blob) == whole
+    fresh.close()
+    back = (store.root / layout.pack_path(old)).exists()
+    if where in ("a chunk", "the list"):
+        assert back
+    elif where == "nowhere" and not aside:
+        assert not back
+        assert report.deleted.files == 1

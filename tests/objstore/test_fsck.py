@@ -615,3 +615,25 @@ def test_a_commit_without_a_head_that_is_not_whole_is_told_so(store: Store, save
             pack.unlink()
     (note,) = check(store.root).notes
     assert "not all that it reaches is here" in note.what
+
+
+def test_lists_that_claim_too_much_together_are_told_and_not_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by itself is true, and proved where there is room for it: out of few bytes not any number of them."""
+    chunk = bytes(layout.CHUNK_MAX)
+    lists = []
+    with store.begin() as transaction:
+        chunk_id = transaction.put_bytes(chunk)
+    for count in (120, 121):
+        listed = ChunkList(0, ((chunk_id, len(chunk)),) * count)
+        blob = hash_object(Kind.BLOB, bytes(listed.size))
+        lists.append((*encode_list(listed.encode(), listed.size), [(blob, listed.size)]))
+    writer = PackWriter(store.root / "tmp" / "lists")
+    for header, stored, inside in lists:
+        writer.add(header, stored, inside)
+    publish_pack(store.root, store.objects, writer)
+    assert store.fsck().clean
+    monkeypatch.setattr(layout, "SPARSE_MAX", 100 * layout.MIB)
+    (problem,) = store.fsck().problems
+    assert "was not read" in problem.what

@@ -353,6 +353,21 @@ def test_a_record_of_nothing_but_values_is_refused_before_it_is_parsed(store: St
         assert "more than the" in outcome(store, put_tree_record(store, record), "list")
 
 
+def test_names_that_are_one_are_found_in_different_pages(store: Store) -> None:
+    """Each page is looked at by itself first; two names of which only the hashes are equal would not be refused."""
+    blob = hash_object(Kind.BLOB, b"x")
+    with store.begin() as transaction:
+        parts = [
+            (names[0], *files.put_tree(transaction, [TreeEntry(n, Mode.FILE, blob, 1) for n in names]))
+            for names in (["A", "B"], ["C", "a"])
+        ]
+        tree = transaction.put(
+            Kind.TREE, Tree(tuple(TreeEntry(n, Mode.PAGE, i, s) for n, i, s in parts)).encode()
+        )
+    with pytest.raises(InvalidName, match="'a' and 'A' are one name"):
+        trees.survey(store.objects, tree)
+
+
 # --- chunk lists -------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objstore.errors import InvalidName
-from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
+from objstore.ids import Hasher, IdTable, Kind, ObjectId, hash_bytes, hash_object
 
 # From BLAKE3's own test_vectors.json: input bytes are 0, 1, 2, … 250, 0, 1, …
 PUBLISHED = {
@@ -86,3 +87,37 @@ def test_upper_case_and_trailing_newline_are_no_id() -> None:
     for wrong in (text.upper(), text + "\n", " " + text):
         with pytest.raises(InvalidName):
             ObjectId.parse(wrong)
+
+
+@given(st.lists(st.integers(0, 40)))
+def test_a_table_numbers_ids_as_they_come(wanted: list[int]) -> None:
+    """Each once, whatever came before; and it says of any other that it has it not."""
+    ids = [hash_object(Kind.BLOB, b"%d" % n) for n in range(41)]
+    table, order = IdTable(), list(dict.fromkeys(wanted))
+    assert [table.add(ids[n]) for n in wanted] == [order.index(n) for n in wanted]
+    assert list(table) == [ids[n] for n in order]
+    assert [ids[n] in table for n in range(41)] == [n in order for n in range(41)]
+    assert [table.find(i) for i in ids] == [order.index(n) if n in order else -1 for n in range(41)]
+
+
+def test_a_table_finds_ids_however_many_there_are() -> None:
+    """Past many times its first size, and ids that begin or end alike are told apart."""
+    ids = [ObjectId(n.to_bytes(32, "big")) for n in range(5_000)]
+    ids += [ObjectId(n.to_bytes(32, "little")) for n in range(1, 5_000)]
+    table = IdTable()
+    assert [table.add(i) for i in ids] == list(range(len(ids)))
+    assert [table.find(i) for i in ids] == list(range(len(ids)))
+    assert table.find(bytes([1]) * 32) == -1
+    assert table.id(4_999) == ids[4_999]
+
+
+def test_a_table_takes_a_third_of_the_memory_of_a_set() -> None:
+    """What holds a million ids holds 60 MiB at most."""
+    tracemalloc.start()
+    table = IdTable()
+    for n in range(30_000):
+        table.add(hash_object(Kind.BLOB, b"%d" % n))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(table) == 30_000
+    assert size < 60 * 30_000

@@ -582,6 +582,22 @@ def test_rows_on_their_way_into_a_segment_are_found(
     assert all(seen)
 
 
+def test_a_large_pack_just_published_becomes_a_segment_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows never go through the dict, and are found all the same, beside those that do."""
+    monkeypatch.setattr(catalog, "_ALONE_ROWS", 100)
+    objects = Objects(store.root)
+    objects.refresh()
+    for numbers in (range(150), range(150, 200)):
+        pack_id = plant_small(store, numbers)
+        objects.add(pack_id, objects.footer(pack_id))
+    assert all(objects.has(blob(small(n))) for n in range(200))
+    assert len(segments(store)) == 1
+    assert [place.pack_id for place in objects.locate(blob(small(199)))] == [pack_id]
+    assert objects.read(blob(small(3))) == small(3)
+
+
 def test_a_network_file_system_may_say_stale(
     indexed: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

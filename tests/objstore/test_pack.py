@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.pack import (
     Footer,
     FrameEntry,
+    Members,
     ObjectEntry,
     PackWriter,
     check_frame,
@@ -174,6 +176,54 @@ def test_a_footer_survives_its_bytes(footer: Footer) -> None:
     assert [footer.kind(entry) for entry in footer.objects] == [
         footer.frames[entry.frame].header.kind for entry in footer.objects
     ]
+
+
+@given(footers())
+def test_the_rows_of_a_footer_are_a_sequence(footer: Footer) -> None:
+    """By number, from behind, by slice and one after another they are the same; and beyond the end there is none."""
+    for rows in (footer.frames, footer.objects):
+        every = list(rows)
+        assert [rows[n] for n in range(len(rows))] == every
+        assert [rows[n - len(rows)] for n in range(len(rows))] == every
+        assert (rows[1:], rows[:-1]) == (every[1:], every[:-1])
+        with pytest.raises(IndexError):
+            rows[len(rows)]
+    spans = [(f.offset, f.offset + f.size) for f in footer.frames]
+    assert [footer.frames.span(n) for n in range(len(spans))] == spans
+    assert footer.frames.size == footer.frames_size == (spans[-1][1] if spans else 0)
+    for number, frame in enumerate(footer.frames):
+        assert footer.frames.kind(number) is frame.header.kind
+        assert footer.frames.is_list(number) == (frame.header.encoding is Encoding.LIST)
+
+
+@given(footers())
+def test_the_members_of_a_frame_come_in_their_order(footer: Footer) -> None:
+    """Each object in one frame, one after another; an empty one before what begins where it does."""
+    inside = list(Members(footer))
+    assert len(inside) == len(Members(footer)) == len(footer.frames)
+    assert sorted((e.id, e.frame, e.offset) for each in inside for e in each) == [
+        (e.id, e.frame, e.offset) for e in footer.objects
+    ]
+    for number, entries in enumerate(inside):
+        assert all(entry.frame == number for entry in entries)
+        ends = [0, *(entry.offset + entry.size for entry in entries)]
+        assert ends[:-1] == [entry.offset for entry in entries]
+
+
+def test_a_footer_takes_little_more_memory_than_its_bytes() -> None:
+    """Whoever moves a store holds the footers of all its packs, with the members of each frame."""
+    count = 20_000
+    frame = struct.pack("<BBBBIQQQ32s", 0, 1, 0, 0, 1, 300, 300, 0, b"x" * 32)
+    rows = b"".join(struct.pack("<32sIIQ", n.to_bytes(32, "big"), n, 0, 300) for n in range(count))
+    data = struct.pack("<4sB3sII", b"OSPF", 1, bytes(3), count, count) + frame * count + rows
+    tracemalloc.start()
+    footer = Footer.decode(data)
+    members = Members(footer)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(members), members[7][0].id) == (count, footer.objects[7].id)
+    assert kept < 30 * count
+    assert peak < 100 * count
 
 
 @given(footers(), st.data())

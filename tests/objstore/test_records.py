@@ -29,6 +29,7 @@ from objstore.records import (
     check_format,
     check_name,
     checkout_key,
+    checkout_keys,
     collision_key,
     format_bytes,
     pages,
@@ -573,3 +574,64 @@ def test_every_character_is_judged_alike_by_both() -> None:
         except InvalidName:
             found = None
         assert found == wanted, name
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("ab ."), min_size=1, max_size=4)
+        | st.sampled_from(["con", "COM1.x", "é", "a\nb", "a" * 255, "a" * 256, "x:y", "\x7f", "A", "aUx"]),
+        max_size=5,
+    )
+)
+def test_a_page_of_names_is_judged_as_each_of_them(names: list[str]) -> None:
+    """All at once, with the same keys, and refused where one of them is."""
+    try:
+        wanted = [checkout_key(name) for name in names]
+    except InvalidName:
+        with pytest.raises(InvalidName):
+            checkout_keys(names)
+    else:
+        assert checkout_keys(names) == wanted
+
+
+BAD_ROWS: list[Any] = [
+    ["", "file", "ab" * 32, 1],
+    ["..", "file", "ab" * 32, 1],
+    ["a/b", "file", "ab" * 32, 1],
+    ["a\0", "file", "ab" * 32, 1],
+    [1, "file", "ab" * 32, 1],
+    ["zz", "file", "AB" * 32, 1],
+    ["zz", "file", "ab" * 31 + " a", 1],
+    ["zz", "file", "ab" * 31, 1],
+    ["zz", "file", "ab" * 33, 1],
+    ["zz", "file", 7, 1],
+    ["zz", "file", "ab" * 32, -1],
+    ["zz", "file", "ab" * 32, True],
+    ["zz", "file", "ab" * 32, 1.0],
+    ["zz", "file", "ab" * 32, layout.COUNT_MAX + 1],
+    ["zz", "socket", "ab" * 32, 1],
+    ["zz", [], "ab" * 32, 1],
+    ["zz", "file", "ab" * 32],
+    ["zz", "file", "ab" * 32, 1, 1],
+    "four",
+    {"a": 1, "b": 2, "c": 3, "d": 4},
+    None,
+]
+
+
+@pytest.mark.parametrize("row", BAD_ROWS, ids=repr)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_bad_row_among_good_ones_spoils_a_tree(row: Any, place: int) -> None:
+    """Though the columns of a tree are looked at as a whole."""
+    rows: list[Any] = [["zx", "file", "ab" * 32, 1], ["zy", "exec", "cd" * 32, 2]]
+    assert len(Tree.decode(canonical({"entries": rows, "v": 1})).entries) == 2
+    rows.insert(place, row)
+    with pytest.raises(StoreError, match=r"damaged|cannot be|valid|object id"):
+        Tree.decode(canonical({"entries": rows, "v": 1}))
+
+
+def test_two_short_ids_do_not_make_up_for_one_that_is_long() -> None:
+    """Their digits together are as many as they should be."""
+    rows = [["a", "file", "ab" * 31, 1], ["b", "file", "ab" * 33, 1]]
+    with pytest.raises(StoreError, match="object id"):
+        Tree.decode(canonical({"entries": rows, "v": 1}))

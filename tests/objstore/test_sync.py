@@ -25,7 +25,7 @@ from objstore.remotes import Listed, Remote
 from objstore.remotes.folder import FolderRemote
 from objstore.remotes.memory import MemoryRemote
 from objstore.store import Store
-from objstore.sync import push
+from objstore.sync import incoming, push
 from objstore.testing import Counting, Faulty, names
 from objstore.zstd import compress
 
@@ -413,6 +413,26 @@ class TestRequests:
         assert remote.bytes < 2 * MIB
         assert remote.total <= 8
         assert there.fsck().clean
+
+
+class TestMany:
+    """More objects than are held at once."""
+
+    @pytest.mark.parametrize("keys", [None, [key(1), key(2)]])
+    def test_what_is_absent_is_fetched_a_part_at_a_time(
+        self, make: Make, remote: Remote, monkeypatch: pytest.MonkeyPatch, keys: list[str] | None
+    ) -> None:
+        """Nothing is left out where more is absent than is noted at once, large files among it."""
+        monkeypatch.setattr(incoming, "_ABSENT_MAX", 3)
+        here, fresh = make("here"), make("fresh")
+        for number in (1, 2):
+            edit(here, number, {f"{n:02}": b"%d %d" % (number, n) for n in range(20)})
+        edit(here, 1, {"large": noise(9 * MIB), "a": b"a", "z": b"z"})
+        here.push(remote)
+        assert len(fresh.pull(remote, keys=keys).heads) == 2
+        assert live(fresh) == live(here)
+        assert fresh.fsck("reachable").clean
+        assert fresh.fsck().clean
 
 
 class TestInterrupted:
@@ -1103,7 +1123,7 @@ class TestHostile:
             writer.add(*encode(kind, raw), [(i, len(raw))])
         _, sound = writer.finish()
         objects = tuple(replace(e, offset=entries[e.id][0]) if e.frame == 0 else e for e in sound.objects)
-        footer = replace(sound, objects=objects).encode()
+        footer = Footer(sound.frames, objects).encode()
         frames = writer.path.read_bytes()[: sound.frames_size]
         pack_id = hash_bytes(footer).hex()
         remote.put(layout.pack_path(pack_id), pack_bytes(frames, footer))
