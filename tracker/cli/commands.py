@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Final
 
 import click
@@ -42,6 +43,7 @@ COMMANDS: Final = {
     "du": Listed("Care", "space", "Show what takes how much room."),
     "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
     "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
+    "import": Listed("Share", "importing", "Take in runs that ClearML recorded offline."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),
@@ -63,7 +65,7 @@ class _Tracker(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"tracker.cli.{COMMANDS[cmd_name].module}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

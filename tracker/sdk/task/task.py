@@ -20,6 +20,8 @@ from tracker.sdk.task.reports import Reports
 from tracker.sdk.types import TaskTypes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tracker.sdk import identity
 
 _CAPTURES = ("git", "packages", "argparse", "console")
@@ -121,6 +123,27 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         run.begin([])
         current.put(task)
         return task
+
+    # --- offline -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def import_offline_session(
+        cls,
+        session_folder_zip: str | Path,
+        previous_task_id: str | None = None,
+        iteration_offset: int = 0,
+        *,
+        again: bool = False,
+    ) -> str:
+        """Take in an offline session, a zip or folder; returns the id of the task that holds it now.
+
+        ClearML's own become a completed task, or continue `previous_task_id` with `iteration_offset` added to each
+        iteration. One that is here already is not taken in a second time unless `again`. Raises ValueErrors for what is
+        no session, is damaged or hostile (nothing is written then), or an unknown id.
+        """
+        from tracker.sdk import offline
+
+        return offline.take_in(session_folder_zip, previous_task_id, iteration_offset, again=again)
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
