@@ -154,20 +154,21 @@ def _files(where: Path) -> Iterator[tuple[str, int]]:
     folders = [""]
     while folders:
         below = folders.pop()
-        for entry in os.scandir(where / below):
-            name = f"{below}{entry.name}"
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                folders.append(f"{name}/")
-                continue
-            if not stat.S_ISREG(status.st_mode):
-                raise BadValue(
-                    f"{where}: {name!r:.200} is a link or no plain file, which a session has none of"
-                )
-            count += 1
-            if count > ENTRIES_MAX:
-                raise BadValue(f"{where} has more than {ENTRIES_MAX} files: it is no session")
-            yield name, status.st_size
+        with os.scandir(where / below) as entries:
+            for entry in entries:
+                name = f"{below}{entry.name}"
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(f"{name}/")
+                    continue
+                if not stat.S_ISREG(status.st_mode):
+                    raise BadValue(
+                        f"{where}: {name!r:.200} is a link or no plain file, which a session has none of"
+                    )
+                count += 1
+                if count > ENTRIES_MAX:
+                    raise BadValue(f"{where} has more than {ENTRIES_MAX} files: it is no session")
+                yield name, status.st_size
 
 
 def _check_directory(where: Path) -> None:
