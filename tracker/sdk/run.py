@@ -49,6 +49,7 @@ class Run:
         self._pid = os.getpid()
         self._error: Exception | None = None
         self.captured: frozenset[str] = frozenset()
+        self.offline = False  # whether the task leaves a session when it ends
         self._undo: list[Undo] = []
         self._finished = False
         self._lock = threading.Lock()
@@ -112,6 +113,10 @@ class Run:
         except KeyboardInterrupt:
             self.recorder.warn("close", "interrupted while closing: the next process seals the rest")
             raise
+        if self.offline and self.identity.owner and os.getpid() == self._pid:
+            from tracker.sdk import offline
+
+            offline.leave(self.workspace, self.identity.key)
         if self._error is not None and self.workspace.config.strict:
             raise RecordingFault(f"the run could not be closed: {self._error}") from self._error
 

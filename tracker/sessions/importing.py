@@ -23,7 +23,7 @@ from tracker.reader import Reader, united_covers
 from tracker.records import Entry, Ref, State
 from tracker.redaction import Lines, redact_bytes, redact_value
 from tracker.scalars import number_to_json
-from tracker.sessions import members, session
+from tracker.sessions import members, own, session
 from tracker.sessions.gathering import Reports
 from tracker.sessions.session import Happening, Session
 from tracker.state import merge
@@ -60,9 +60,10 @@ def import_session(
 ) -> Imported:
     """Take ClearML's offline session, a zip or folder, in as a completed task; or let it continue the task `previous`.
 
-    iteration_offset is added to each iteration, but not to single values. A session that is here already is not taken
-    again, unless `again`. Raises BadValue for what is no session, or hostile: nothing is written then. Raises
-    TaskNotFound, UsageError for a task that still runs or is published, OSError.
+    A session of this program comes back as the task that it is. iteration_offset is added to each iteration, but not to
+    single values. A session that is here already is not taken again, unless `again`. Raises BadValue for what is no
+    session, or hostile: nothing is written then. Raises TaskNotFound; UsageError for a task that still runs or is
+    published, and for a session of this program that shall be anything but its task; OSError.
     """
     path = Path(where).expanduser()
     if (
@@ -72,6 +73,10 @@ def import_session(
     ):
         raise BadValue(f"iteration_offset {iteration_offset!r}: a whole number of 62 bits is expected")
     with members.opened(path) as files:
+        if members.BUNDLE in files.sizes and "task.json" not in files.sizes:
+            own.refuse_more(path, previous, iteration_offset, again)
+            task, known = own.take_in(workspace, files)
+            return Imported(task, task, known)
         found = Session(files)
         content = files.digest()
         if not again and (key := _taken(workspace, found.id, content)) is not None:
@@ -81,13 +86,13 @@ def import_session(
 
 def _taken(workspace: Workspace, session_id: str, content: str) -> str | None:
     """The task that a session went into."""
-    own = _digest(session_id, content)
+    derived = _digest(session_id, content)
     for key, thing in workspace.things().items():
-        if thing.state.kind != layout.TASK or (key != own and thing.state.get(ORIGIN + content) is None):
+        if thing.state.kind != layout.TASK or (key != derived and thing.state.get(ORIGIN + content) is None):
             continue
         if not thing.state.get("deleted"):
             return key
-        if key == own:
+        if key == derived:
             raise UsageError(
                 f"session {session_id} was imported as task {key}, which was deleted: `tracker restore {key[:8]}` "
                 "brings it back, importing it --again makes another"
@@ -455,10 +460,10 @@ class _Import:
         source = weights.get("weights_filename") or weights.get("register_uri")
         place = self._place(source)
         if place is not None:
-            own = str(weights.get("target_filename") or source).replace("\\", "/").rpartition("/")[2]
+            file = str(weights.get("target_filename") or source).replace("\\", "/").rpartition("/")[2]
             iteration = weights.get("iteration")
             step = {"iteration": iteration + self.offset} if isinstance(iteration, int) else {}
-            found["weights"] = {**place, "file": file_name(own), **step}
+            found["weights"] = {**place, "file": file_name(file), **step}
         return found
 
 

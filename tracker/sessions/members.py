@@ -25,6 +25,7 @@ DIRECTORY_MAX: Final = (
 )  # bytes of a zip's table of contents; Python keeps eight times as many in memory
 RATIO_MAX: Final = 200  # bytes out for each byte of the zip, beyond
 FREE: Final = 1 << 30  # bytes that any zip may become: logs and zeros pack well
+BUNDLE: Final = "task.bundle"  # the one file of a session of this program
 _PIECE: Final = 1 << 20
 _END: Final = struct.Struct("<4s4H2LH")  # the record at the end of a zip
 _LOCATOR: Final = struct.Struct("<4sLQL")
@@ -146,7 +147,7 @@ def _top(sizes: Mapping[str, int]) -> str:
     """The one folder that all files lie in, where somebody has packed it with them; "" where there is none."""
     tops = {name.partition("/")[0] for name in sizes}
     top = f"{next(iter(tops))}/" if len(tops) == 1 else ""
-    return top if f"{top}task.json" in sizes else ""
+    return top if f"{top}task.json" in sizes or f"{top}{BUNDLE}" in sizes else ""
 
 
 def _files(where: Path) -> Iterator[tuple[str, int]]:

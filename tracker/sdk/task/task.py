@@ -69,7 +69,7 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
     def _start(
         cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
     ) -> Task:
-        from tracker.sdk import defaults, identity
+        from tracker.sdk import defaults, identity, offline
         from tracker.sdk.run import Run, first_keys
 
         project = project or defaults.project_name()
@@ -77,6 +77,7 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         workspace = defaults.workspace()
         who = identity.of_process(project, name, current.ordinal())
         run = Run(workspace, who)
+        run.offline = offline.is_on()
         task = cls._make(workspace, who.key, run)
         run.begin(first_keys(who, project, name, kind, tags))
         current.put(task)
@@ -125,6 +126,29 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         return task
 
     # --- offline -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def set_offline(cls, offline_mode: bool = False) -> None:
+        """Let each task that begins from now on leave a session besides: a folder and a zip, to carry elsewhere.
+
+        CLEARML_OFFLINE_MODE=1 does the same. Raises UsageError when it is turned off while a task is open.
+        """
+        from tracker.sdk import offline
+
+        offline.switch(offline_mode)
+
+    @classmethod
+    def is_offline(cls) -> bool:
+        """Whether tasks that begin now leave a session."""
+        from tracker.sdk import offline
+
+        return offline.is_on()
+
+    def get_offline_mode_folder(self) -> Path | None:
+        """The folder of this task's session, written when the task ends; None for a task that leaves none."""
+        from tracker.sdk import offline
+
+        return offline.folder_of(self._key) if self._run is not None and self._run.offline else None
 
     @classmethod
     def import_offline_session(
