@@ -55,7 +55,7 @@ def test_every_command_line_on_the_page_can_be_typed(text: str) -> None:
     commands = leaves()
     for line in lines:
         words = shlex.split(line.partition("|")[0], comments=True)
-        name = " ".join(words[:2]) if words[0] in ("remote", "bundle") else words[0]
+        name = " ".join(words[:2]) if words[0] in ("remote", "bundle", "import") else words[0]
         commands[name].make_context(name, words[len(name.split()) :])
 
 
