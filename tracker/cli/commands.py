@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "remote": Listed("Share", "remotes", "Name the stores to share with."),
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
+    "import": Listed("Share", "importing", "Take in runs that ClearML recorded offline."),
     "clone": Listed("Share", "remotes", "Copy a store into a new place."),
     "rm": Listed("Care", "removal", "Delete tasks."),
     "restore": Listed("Care", "removal", "Bring back a deleted task."),
@@ -43,7 +44,6 @@ COMMANDS: Final = {
     "du": Listed("Care", "space", "Show what takes how much room."),
     "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
     "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
-    "import": Listed("Share", "importing", "Take in runs that ClearML recorded offline."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),

@@ -15,6 +15,7 @@ from tracker import recorder as recording
 from tracker.errors import RecordingFault
 from tracker.recorder import Recorder
 from tracker.records import Entry
+from tracker.sdk import offline
 from tracker.sdk.exits import ExitWatch, Outcome
 from tracker.sdk.identity import OWNER, TASK_ID, Identity
 
@@ -49,7 +50,7 @@ class Run:
         self._pid = os.getpid()
         self._error: Exception | None = None
         self.captured: frozenset[str] = frozenset()
-        self.offline = False  # whether the task leaves a session when it ends
+        self.offline = identity.owner and offline.is_on()  # the task leaves a session when it ends
         self._undo: list[Undo] = []
         self._finished = False
         self._lock = threading.Lock()
@@ -113,9 +114,7 @@ class Run:
         except KeyboardInterrupt:
             self.recorder.warn("close", "interrupted while closing: the next process seals the rest")
             raise
-        if self.offline and self.identity.owner and os.getpid() == self._pid:
-            from tracker.sdk import offline
-
+        if self.offline and os.getpid() == self._pid:
             offline.leave(self.workspace, self.identity.key)
         if self._error is not None and self.workspace.config.strict:
             raise RecordingFault(f"the run could not be closed: {self._error}") from self._error

@@ -69,7 +69,7 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
     def _start(
         cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
     ) -> Task:
-        from tracker.sdk import defaults, identity, offline
+        from tracker.sdk import defaults, identity
         from tracker.sdk.run import Run, first_keys
 
         project = project or defaults.project_name()
@@ -77,7 +77,6 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         workspace = defaults.workspace()
         who = identity.of_process(project, name, current.ordinal())
         run = Run(workspace, who)
-        run.offline = offline.is_on()
         task = cls._make(workspace, who.key, run)
         run.begin(first_keys(who, project, name, kind, tags))
         current.put(task)
