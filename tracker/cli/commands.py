@@ -25,6 +25,7 @@ class Listed:
 COMMANDS: Final = {
     "init": Listed("Begin", "store", "Make an empty store."),
     "demo": Listed("Begin", "store", "Record real training runs, then show, compare, fetch and copy them."),
+    "run": Listed("Begin", "run", "Run a script, with --clearml one that imports clearml."),
     "ls": Listed("Read", "listing", "List tasks."),
     "show": Listed("Read", "page", "Show one task in full."),
     "diff": Listed("Read", "comparison", "Show what differs between two tasks."),
