@@ -14,6 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 from objstore.heads import Head
 from tracker import events, layout, seal
 from tracker.codecs.protocol import file_name, media_type
@@ -281,8 +283,13 @@ class _Import:
 
     def _plot(self, each: Happening, reports: Reports) -> None:
         figure = session.figure(each, self.session.members.where)
-        content = self._pictures(figure)
-        more = {} if content is None else {"kind": "picture", "content": content}
+        more: dict[str, Any] = {}
+        if (content := self._pictures(figure)) is not None:
+            more = {"kind": "picture", "content": content}
+        elif (rows := _rows(figure)) is not None:
+            file = file_name(f"{each.title}_{each.series}", ".json")
+            place = {"$ref": self._put(orjson.dumps({"rows": rows}))}
+            more = {"kind": "table", "content": {**place, "file": file, "content_type": "application/json"}}
         iteration = each.iteration + self.offset
         reports.plots.append((events.Plot(each.title, each.series, iteration, each.time, figure), more))
 
@@ -478,6 +485,22 @@ def _digest(*parts: str) -> str:
 def _name(value: object) -> str:
     """A name as it may stand here: ClearML offline takes any, of two characters, too."""
     return _UNPRINTABLE.sub(" ", str(value or "")).strip()[: layout.NAME_MAX]
+
+
+def _rows(figure: Any) -> list[list[Any]] | None:
+    """The rows of a table that plotly draws, its header first; None for any other figure."""
+    traces = figure.get("data") if isinstance(figure, dict) else None
+    if not isinstance(traces, list) or len(traces) != 1 or not isinstance(traces[0], dict):
+        return None
+    header, cells = _members(traces[0], "header").get("values"), _members(traces[0], "cells").get("values")
+    if traces[0].get("type") != "table" or not isinstance(header, list) or not isinstance(cells, list):
+        return None
+    if not all(isinstance(column, list) and len(column) == len(cells[0]) for column in cells):
+        return None
+    if len(header) != len(cells):
+        return None
+    names = [" / ".join(map(str, each)) if isinstance(each, list) else each for each in header]
+    return [names, *([column[n] for column in cells] for n in range(len(cells[0]) if cells else 0))]
 
 
 def _stem(model: Mapping[str, Any]) -> str:

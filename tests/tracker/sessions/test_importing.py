@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import zipfile
 from pathlib import Path
@@ -10,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.tracker.sessions.conftest import OFFLINE_ID, SAMPLE, Made, scalar
-from tracker import Model, Task
+from tracker import Model, Task, index
 from tracker.errors import BadValue, UnsafeArtifact, UsageError
 from tracker.records import Ref, State
-from tracker.sdk import reports
 from tracker.sessions import import_session
 from tracker.sessions.session import SINGLE
 from tracker.workspace import Workspace
@@ -78,6 +78,8 @@ def test_scalars_single_values_and_plots_are_there(workspace: Workspace, sample:
         *("confusion", "hist", "line", "mpl manual", "mpl title", "plotly", "scatter", "scatter3"),
         *("surface", "table"),
     }
+    table = workspace.read(sample._fresh(), Ref.parse(plots["table"]["content"]["$ref"]))
+    assert json.loads(table) == {"rows": [["a", "b"], [1, "x"], [2, "nan"]]}
     picture = plots["mpl manual"]
     ref = Ref.parse(picture["content"]["$ref"])
     assert workspace.read(sample._fresh(), ref).startswith(b"\x89PNG")
@@ -103,7 +105,7 @@ def test_images_and_media_are_content_and_urls_stay_urls(workspace: Workspace, s
 
 def test_console_lines_keep_their_order_and_stream(workspace: Workspace, sample: Task) -> None:
     """What went to stderr is told apart from what was printed."""
-    text = reports.console(workspace, sample._fresh())
+    text = index.console(sample._fresh().state, lambda ref: workspace.read(sample._fresh(), ref))
     assert text.index("plain print") < text.index("to stderr")
     chunk = sample._fresh().state.segments[0].console[0]
     stored = workspace.read(sample._fresh(), Ref.parse(chunk["$ref"])).decode()
