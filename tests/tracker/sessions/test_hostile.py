@@ -159,7 +159,7 @@ def _flipped(path: Path) -> None:
         (_bomb, "looks like an attack"),
         (_encrypted, "encrypted"),
         (_many, "at most"),
-        (_upon, "lies upon|damaged"),
+        (_upon, "lies upon"),
         (_cut, "no zip"),
         (_flipped, "damaged"),
     ],
