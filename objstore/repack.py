@@ -20,13 +20,12 @@ from xxhash import xxh3_64_intdigest
 
 from objstore import layout, trash
 from objstore.errors import Corrupt, StoreError
-from objstore.frame import HEADER_SIZE, Encoding, decode
+from objstore.frame import HEADER_SIZE, Encoding
 from objstore.heads import Head, Heads, PackedHeads, Table, covers, living
-from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.ids import Kind, ObjectId, hash_bytes
 from objstore.objects import Location, Objects
-from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, check_frame, read_footer
+from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, check_content, read_footer
 from objstore.publish import encode_group, fsync_folder, move_into_place, publish_bytes, temporary
-from objstore.records import ChunkList
 
 _NOTE: Final = f"{layout.CACHE}/repack"
 _LOCK: Final = f"{layout.CACHE}/repack.lock"
@@ -443,12 +442,12 @@ class _Tidying:
         footer = self._objects.footer(pack_id)
         if sum(_content_size(frame) for frame in footer.frames) > layout.MERGE_RAW_MAX:
             raise Corrupt(f"pack {pack_id} holds more than is decoded to merge it")
-        inside = _members(footer)
+        inside = footer.members()
         with _opened(self._root / layout.pack_path(pack_id)) as fd:
             found = []
             for frame, members in zip(footer.frames, inside, strict=True):
                 data = os.pread(fd, frame.size, frame.offset)
-                raw = _content(frame, members, data)
+                raw = check_content(frame, data, members)
                 found.append(_Checked(frame, members, data[HEADER_SIZE:], raw if _is_small(frame) else b""))
         return found
 
@@ -528,10 +527,10 @@ class _Tidying:
                 footer = self._objects.footer(pack_id)
                 frame = footer.frames[number]
                 if pack_id not in self._inside:
-                    self._inside[pack_id] = _members(footer)
+                    self._inside[pack_id] = footer.members()
                 members = self._inside[pack_id][number]
                 with _opened(self._root / layout.pack_path(pack_id)) as fd:
-                    raw = _content(frame, members, os.pread(fd, frame.size, frame.offset))
+                    raw = check_content(frame, os.pread(fd, frame.size, frame.offset), members)
                 kept = raw if frame.header.encoding is Encoding.LIST else b""
                 self._sound[key] = dict.fromkeys([entry.id for entry in members], kept)
         return self._sound[key]
@@ -670,37 +669,6 @@ def _content_size(frame: FrameEntry) -> int:
 
 def _is_small(frame: FrameEntry) -> bool:
     return frame.header.encoding is not Encoding.LIST and frame.header.raw_size < _SMALL_FRAME
-
-
-def _content(frame: FrameEntry, members: list[ObjectEntry], data: bytes) -> bytes:
-    """The content of a frame, of which everything was checked; of a list, the list. Raises Corrupt, Unsupported."""
-    check_frame(frame, data, members)
-    raw = decode(frame.header, data[HEADER_SIZE:])
-    if frame.header.encoding is Encoding.LIST:
-        if ChunkList.decode(raw).size != members[0].size:
-            raise Corrupt(f"the chunk list of {members[0].id} has not the length its frame says")
-        return raw
-    at = 0
-    for entry in members:
-        content = raw[at : at + entry.size]
-        # A raw frame's only object was hashed with the frame.
-        wrong = (
-            frame.header.encoding is not Encoding.RAW and hash_object(frame.header.kind, content) != entry.id
-        )
-        if entry.offset != at or wrong:
-            raise Corrupt(f"the content of object {entry.id} is not what its id says")
-        at += entry.size
-    return raw
-
-
-def _members(footer: Footer) -> list[list[ObjectEntry]]:
-    """Per frame its objects, in their order in the content."""
-    found: list[list[ObjectEntry]] = [[] for _ in footer.frames]
-    for entry in footer.objects:
-        found[entry.frame].append(entry)
-    for inside in found:
-        inside.sort(key=lambda entry: (entry.offset, entry.size))
-    return found
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from xxhash import xxh3_64_intdigest
 
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, decode
-from objstore.ids import Kind, ObjectId, hash_object
-from objstore.pack import FrameEntry, ObjectEntry, check_frame, footer_counts, footer_frames
-from objstore.records import ChunkList, Commit, Tree
+from objstore.frame import HEADER_SIZE
+from objstore.ids import Kind, ObjectId
+from objstore.pack import FrameEntry, ObjectEntry, footer_counts, footer_frames, objects_in, open_frame
+from objstore.records import check_record
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,11 +30,6 @@ _OBJECT: Final = struct.Struct("<32sIIQ")  # an object in a footer
 _BLOCK: Final = 4 * layout.MIB  # bytes of frames read at once: past it a disk is no faster, and six are held
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # blocks under way
-PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
-    Kind.TREE: Tree.decode,
-    Kind.COMMIT: Commit.decode,
-    Kind.CHUNKS: ChunkList.decode,
-}
 
 Part = tuple[ObjectEntry, bytes]  # an object and its content
 
@@ -197,33 +192,28 @@ def examine(
     A frame that cannot be decoded is one fault. Of a chunk list the content is the list's own bytes, which are not
     proved to make up the blob.
     """
-    stored = bytes(data)
     try:
-        check_frame(frame, stored, inside)
-        raw = decode(frame.header, stored[HEADER_SIZE:])
-        if frame.header.encoding is Encoding.LIST:
-            if ChunkList.decode(raw).size != inside[0].size:
-                raise Corrupt(f"the chunk list of {inside[0].id} has not the length its frame says")
-            yield None, (inside[0], raw)
-            return
+        raw = open_frame(frame, bytes(data), inside)
     except StoreError as error:
         ids, alien = tuple(entry.id for entry in inside), isinstance(error, Unsupported)
         yield Fault(number, frame.offset, str(error), frame.header.kind, ids, alien=alien), None
         return
-    at = 0
-    for entry in inside:
-        content = raw[entry.offset : entry.offset + entry.size]
-        try:
-            if entry.offset != at or hash_object(frame.header.kind, content) != entry.id:
-                raise Corrupt("its content is not what its id says")
-            if parse := PARSERS.get(frame.header.kind):
-                parse(content)
-        except StoreError as error:
-            what = f"object {entry.id}: {error}"
-            yield Fault(number, frame.offset, what, frame.header.kind, (entry.id,), lone=True), None
+    for entry, content, wrong in objects_in(frame, inside, raw):
+        what, ids = wrong or _unreadable(frame.header.kind, content), (entry.id,)
+        if what:
+            what = f"object {entry.id} {what}"
+            yield Fault(number, frame.offset, what, frame.header.kind, ids, lone=True), None
         else:
             yield None, (entry, content)
-        at += entry.size
+
+
+def _unreadable(kind: Kind, content: bytes) -> str:
+    """Why an object cannot be read as one of its kind, or ""."""
+    try:
+        check_record(kind, content)
+    except StoreError as error:
+        return f"cannot be read: {error}"
+    return ""
 
 
 def _blocks(frames: tuple[FrameEntry, ...]) -> Iterator[tuple[int, int]]:

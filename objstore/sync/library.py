@@ -8,7 +8,6 @@ from itertools import chain
 from objstore import layout
 from objstore.ids import ObjectId
 from objstore.pack import Footer, FrameEntry, ObjectEntry
-from objstore.sync.frames import members
 from objstore.sync.shown import Shown
 
 Place = tuple[str, int]  # pack id, number of a frame in it
@@ -72,7 +71,7 @@ class Library:
             footer = self._shown.footer(pack_id, data)
             if footer is None:
                 continue
-            self.footers[pack_id], self.members[pack_id] = footer, members(footer)
+            self.footers[pack_id], self.members[pack_id] = footer, footer.members()
             # One tuple for all objects of a frame: of a million small ones these would be most of what is held.
             places = [((pack_id, number),) for number in range(len(footer.frames))]
             for entry in footer.objects:

@@ -25,7 +25,7 @@ from objstore.publish import encode_group
 from objstore.records import Commit
 from objstore.remotes import Target
 from objstore.sync.claims import Claims, note_proved, proved
-from objstore.sync.frames import check, members, needs
+from objstore.sync.frames import check, needs
 from objstore.sync.outbox import Outbox, has_pending, workplace
 from objstore.sync.shown import Progress, Shown, look
 
@@ -333,7 +333,7 @@ class _Packing:
 
     def _inside(self, pack_id: str) -> list[list[ObjectEntry]]:
         if pack_id not in self._members:
-            self._members[pack_id] = members(self._objects.footer(pack_id))
+            self._members[pack_id] = self._objects.footer(pack_id).members()
         return self._members[pack_id]
 
     def _weight(self, object_id: ObjectId) -> int:
