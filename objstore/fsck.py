@@ -19,9 +19,10 @@ from objstore.graph import Node, edges
 from objstore.heads import Head, Heads, Table, living
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Location, Objects, check_claim, pack_files
-from objstore.pack import footer_bytes, trailer_size
+from objstore.pack import check_length, footer_bytes
+from objstore.reading import open_regular
 from objstore.records import Commit
-from objstore.scrub import Contents, Fault, Scrubber, open_regular
+from objstore.scrub import Contents, Fault, Scrubber
 
 Progress = Callable[[str, int, int], None]  # (what is done, how much of it, of how much; 0: not known)
 
@@ -224,8 +225,8 @@ class Inspection:
             if os.path.islink(self._root / where):
                 self._pack_is_damaged(where, "is a link to nothing")
             return  # else merged or collected since it was listed: whether anything is missing is seen from the heads
-        except Corrupt as error:
-            self._pack_is_damaged(where, str(error))
+        except Corrupt:
+            self._pack_is_damaged(where, "is no regular file")
             return
         except OSError as error:
             self._note(where, f"cannot be opened: {error.strerror}", ACCESS)
@@ -602,8 +603,7 @@ def _contents(fd: int, pack_id: str) -> Contents:
     """What an open pack holds. Raises Corrupt where its footer does not hash to its id, or does not fit the file."""
     footer, size = footer_bytes(fd, pack_id)
     contents = Contents(footer)
-    if contents.size + len(footer) + trailer_size() != size:
-        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
+    check_length(pack_id, contents.size, len(footer), size)
     return contents
 
 

@@ -21,12 +21,13 @@ import numpy as np
 import orjson
 
 from objstore import layout, trash
+from objstore.columns import Column
 from objstore.disclaim import Claims, disclaim, footer_of
 from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
 from objstore.graph import Node
 from objstore.heads import Head, Heads, Table, living
 from objstore.ids import Kind
-from objstore.inventory import Changed, Column, Holding, Inventory, Links, PackFile, pack_files
+from objstore.inventory import Changed, Holding, Inventory, Links, PackFile, pack_files
 from objstore.lastcopy import last_copies
 from objstore.leftovers import Item, clock, in_trash, remove_empty, remove_old, sweep
 from objstore.publish import fsync_folder

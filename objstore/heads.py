@@ -7,7 +7,6 @@ and pack footers, named by the hash of its bytes. Nothing here is overwritten, l
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import sys
 from array import array
@@ -21,6 +20,7 @@ from typing import BinaryIO, Final, overload
 from objstore import layout
 from objstore.errors import Corrupt, InvalidName, StoreError, Unsupported
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.reading import open_regular
 from objstore.records import Commit, canonical, check_count, parse_canonical
 from objstore.zstd import compress, decompress
 
@@ -583,13 +583,7 @@ class Heads:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """A regular file. Not blocking: a pipe that bears a head's name would wait for a writer for ever."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    file = os.fdopen(fd, "rb")
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        file.close()
-        raise Corrupt(f"{path} is no regular file")
-    return file
+    return os.fdopen(open_regular(path), "rb")
 
 
 def _listing(folder: Path) -> list[str]:

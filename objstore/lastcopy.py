@@ -13,19 +13,12 @@ from pathlib import Path
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from objstore import columns
+from objstore.columns import Column, header_of, offsets_of
 from objstore.errors import Corrupt, Unsupported
 from objstore.frame import HEADER_SIZE
 from objstore.ids import ObjectId
-from objstore.inventory import (
-    Changed,
-    Column,
-    Holding,
-    Inventory,
-    PackFile,
-    header_of,
-    offsets_of,
-    read_columns,
-)
+from objstore.inventory import Changed, Holding, Inventory, PackFile
 
 
 @dataclass(slots=True)
@@ -81,7 +74,7 @@ def _ids(inventory: Inventory, numbers: Column) -> list[ObjectId]:
 def _sound(root: Path, file: PackFile, wanted: Column) -> Column:
     """Per row of a pack's footer, whether it is `wanted` and its frame is stored as the footer says."""
     try:
-        frames, objects = read_columns(root / file.name, file.id)
+        frames, objects = columns.read(root / file.name, file.id)
         fd = os.open(root / file.name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise Changed(f"{file.name} is gone since it was listed") from error

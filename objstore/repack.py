@@ -26,6 +26,7 @@ from objstore.ids import Kind, ObjectId, hash_bytes
 from objstore.objects import Location, Objects
 from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, check_content, read_footer
 from objstore.publish import encode_group, fsync_folder, move_into_place, publish_bytes, temporary
+from objstore.reading import open_regular
 
 _NOTE: Final = f"{layout.CACHE}/repack"
 _LOCK: Final = f"{layout.CACHE}/repack.lock"
@@ -673,8 +674,7 @@ def _is_small(frame: FrameEntry) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    fd = open_regular(path)
     try:
         yield fd
     finally:

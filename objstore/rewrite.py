@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from objstore import layout
+from objstore import columns, layout
+from objstore.columns import Column, header_of, offsets_of
 from objstore.errors import Corrupt
 from objstore.frame import HEADER_SIZE
 from objstore.ids import ObjectId
-from objstore.inventory import Column, PackFile, header_of, offsets_of, read_columns
+from objstore.inventory import PackFile
 from objstore.pack import FrameEntry, ObjectEntry, PackWriter, check_frame, objects_in, open_frame
 from objstore.publish import encode_group, move_into_place, temporary
 
@@ -24,7 +25,7 @@ def rewrite(root: Path, file: PackFile, needed: Column) -> tuple[str, int, bytes
 
     Raises FileNotFoundError, Corrupt, Unsupported, OSError.
     """
-    frames, objects = read_columns(root / file.name, file.id)
+    frames, objects = columns.read(root / file.name, file.id)
     order = np.lexsort((objects["offset"], objects["frame"]))
     starts = np.searchsorted(objects["frame"][order], np.arange(len(frames) + 1))
     offsets = offsets_of(frames)

@@ -5,28 +5,24 @@ Reads only, and knows nothing of other packs: whether a chunk list makes up its 
 
 from __future__ import annotations
 
-import os
-import stat
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64_intdigest
 
 from objstore import layout
-from objstore.errors import Corrupt, StoreError, Unsupported
+from objstore.errors import StoreError, Unsupported
 from objstore.frame import HEADER_SIZE
 from objstore.ids import Kind, ObjectId
-from objstore.pack import FrameEntry, ObjectEntry, footer_counts, footer_frames, objects_in, open_frame
+from objstore.pack import OBJECT_ROW, FrameEntry, ObjectEntry, footer_frames, objects_in, open_frame
+from objstore.reading import read_at
 from objstore.records import check_record
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-_OBJECT: Final = struct.Struct("<32sIIQ")  # an object in a footer
 _BLOCK: Final = 4 * layout.MIB  # bytes of frames read at once: past it a disk is no faster, and six are held
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # blocks under way
@@ -51,16 +47,6 @@ class Fault:
     alien: bool = False
 
 
-def open_regular(path: Path) -> int:
-    """A descriptor to read a regular file. Raises Corrupt for anything else, OSError."""
-    # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise Corrupt("is no regular file")
-    return fd
-
-
 class Contents:
     """What a pack holds, by its footer's bytes: 60 bytes an object, where a parsed footer takes 250.
 
@@ -70,14 +56,12 @@ class Contents:
     def __init__(self, footer: bytes) -> None:
         import numpy as np
 
-        from objstore.index.build import check_footer
+        from objstore import columns
 
-        check_footer(footer)
+        _, rows = columns.parse(footer)
         self.frames = footer_frames(footer)
         self._footer = footer
-        self._start = len(footer) - footer_counts(footer)[1] * _OBJECT.size
-        columns = np.dtype([("id", "V32"), ("frame", "<u4"), ("offset", "<u4"), ("size", "<u8")])
-        rows = np.frombuffer(footer, columns, offset=self._start)
+        self._start = len(footer) - len(rows) * OBJECT_ROW.size
         # By their places in the frames; an empty one comes first.
         self._order = np.lexsort((rows["size"], rows["offset"], rows["frame"])).astype(np.uint32)
         ends = np.cumsum([0, *(frame.objects for frame in self.frames)])
@@ -91,12 +75,12 @@ class Contents:
     def inside(self, number: int) -> list[ObjectEntry]:
         """The objects of a frame, in their order in its content."""
         rows = self._order[self._ends[number] : self._ends[number + 1]].tolist()
-        found = (_OBJECT.unpack_from(self._footer, self._start + row * _OBJECT.size) for row in rows)
+        found = (OBJECT_ROW.unpack_from(self._footer, self._start + row * OBJECT_ROW.size) for row in rows)
         return [ObjectEntry(ObjectId(raw), frame, offset, size) for raw, frame, offset, size in found]
 
     def ids(self) -> Iterator[bytes]:
         """The ids of all objects, sorted."""
-        for at in range(self._start, len(self._footer), _OBJECT.size):
+        for at in range(self._start, len(self._footer), OBJECT_ROW.size):
             yield self._footer[at : at + 32]
 
 
@@ -162,19 +146,6 @@ def _next(waiting: deque[tuple[Future[list[Fault]], int]], step: Callable[[int],
     found = task.result()
     step(size)
     return found
-
-
-def read_at(fd: int, offset: int, size: int) -> bytes:
-    """`size` bytes of a file, fewer where it ends before. Raises OSError."""
-    data = os.pread(fd, size, offset)
-    if len(data) == size or not data:
-        return data
-    parts = [data]
-    while (missing := size - sum(map(len, parts))) and (
-        more := os.pread(fd, missing, offset + size - missing)
-    ):
-        parts.append(more)
-    return b"".join(parts)
 
 
 def _scrub(frame: FrameEntry, data: memoryview) -> str:

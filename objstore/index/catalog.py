@@ -24,7 +24,7 @@ from objstore.frame import HEADER_SIZE, Encoding
 from objstore.ids import Kind, ObjectId
 from objstore.index.opened import OpenFile, guard, pack_files
 from objstore.index.segment import PLACE, Broken, Segment, word
-from objstore.pack import Footer, ObjectEntry, footer_bytes, footer_counts, trailer_size
+from objstore.pack import Footer, ObjectEntry, check_length, footer_bytes, footer_counts, trailer_size
 
 if TYPE_CHECKING:
     from objstore.index.build import Rows
@@ -489,7 +489,7 @@ class Catalog:
                     batch.add(pack_id, footer, size)
                 else:
                     parsed = Footer.decode(footer)
-                    _check_size(pack_id, parsed.frames_size, len(footer), size)
+                    check_length(pack_id, parsed.frames_size, len(footer), size)
                     self._own(pack_id, self._recent, self._recent.take(pack_id, parsed, size))
                     if self._recent.count >= _FLUSH_ROWS:
                         self._flush()
@@ -596,16 +596,17 @@ class _Batch:
 
     def add(self, pack_id: str, footer: bytes, size: int) -> None:
         """Raises Corrupt, Unsupported."""
+        from objstore import columns
         from objstore.index import build
 
-        _check_size(pack_id, build.frames_size(footer), len(footer), size)
-        _, count = footer_counts(footer)
-        if count >= _BATCH_ROWS:
-            self._make([(pack_id, size)], lambda: build.footer_rows(footer, 0), count)
+        frames, objects = columns.parse(footer)
+        check_length(pack_id, columns.frames_size(frames), len(footer), size)
+        if len(objects) >= _BATCH_ROWS:
+            self._make([(pack_id, size)], lambda: build.footer_rows(frames, objects, 0), len(objects))
             return
-        self._rows += list(build.footer_rows(footer, len(self._packs)))
+        self._rows += list(build.footer_rows(frames, objects, len(self._packs)))
         self._packs.append((pack_id, size))
-        self._count += count
+        self._count += len(objects)
         if self._count >= _BATCH_ROWS:
             self.finish()
 
@@ -618,11 +619,6 @@ class _Batch:
         if packs:
             rows = build.join(parts)
             self._make(packs, lambda: [rows], len(rows))
-
-
-def _check_size(pack_id: str, frames: int, footer: int, size: int) -> None:
-    if frames + footer + trailer_size() != size:
-        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
 
 
 def _renumber(holders: Sequence[_Holder]) -> tuple[list[tuple[str, int]], list[list[int]]]:
