@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from objstore import layout
 from objstore.errors import Corrupt
 from objstore.frame import HEADER_SIZE, Encoding, FrameHeader
-from objstore.pack import FOOTER_HEAD, check_length, footer_bytes, footer_counts
+from objstore.pack import check_length, footer_bytes, footer_counts
 from objstore.reading import open_regular
 
 Column = NDArray[Any]
@@ -36,6 +36,7 @@ _FRAME: Final = np.dtype(
 )
 _OBJECT: Final = np.dtype([("id", ">u8", (4,)), ("frame", "<u4"), ("offset", "<u4"), ("size", "<u8")])
 _SLICE: Final = 65_536  # rows worked on at a time: 5 MB
+_HEAD: Final = 16  # bytes of a footer before its frames
 FRAME_SIZE: Final = _FRAME.itemsize  # bytes of a footer for a frame
 OBJECT_SIZE: Final = _OBJECT.itemsize  # and for an object
 
@@ -43,8 +44,8 @@ OBJECT_SIZE: Final = _OBJECT.itemsize  # and for an object
 def parse(footer: bytes) -> tuple[Column, Column]:
     """A footer as (frames, objects), a row each, over its own bytes. Raises Corrupt or Unsupported."""
     n_frames, n_objects = footer_counts(footer)
-    frames = np.frombuffer(footer, _FRAME, n_frames, FOOTER_HEAD.size)
-    objects = np.frombuffer(footer, _OBJECT, n_objects, FOOTER_HEAD.size + n_frames * FRAME_SIZE)
+    frames = np.frombuffer(footer, _FRAME, n_frames, _HEAD)
+    objects = np.frombuffer(footer, _OBJECT, n_objects, _HEAD + n_frames * FRAME_SIZE)
     _check_frames(frames)
     _check_objects(frames, objects)
     return frames, objects

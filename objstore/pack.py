@@ -22,12 +22,12 @@ from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.records import ChunkList
 
-FOOTER_HEAD: Final = struct.Struct("<4sB3sII")
-FRAME_ROW: Final = struct.Struct("<BBBBIQQQ32s")
-OBJECT_ROW: Final = struct.Struct("<32sIIQ")
+_FOOTER: Final = struct.Struct("<4sB3sII")
+_FRAME: Final = struct.Struct("<BBBBIQQQ32s")
+_OBJECT: Final = struct.Struct("<32sIIQ")
 _TRAILER: Final = struct.Struct("<I4s")
-FOOTER_MAGIC: Final = b"OSPF"
-TRAILER_MAGIC: Final = b"OSPE"
+_FOOTER_MAGIC: Final = b"OSPF"
+_TRAILER_MAGIC: Final = b"OSPE"
 _NO_PIN: Final = bytes(32)
 _ZERO: Final = bytes(3)
 
@@ -71,25 +71,24 @@ class Footer:
 
     def encode(self) -> bytes:
         """Head, frames in file order, objects sorted by id."""
-        parts = [FOOTER_HEAD.pack(FOOTER_MAGIC, 1, _ZERO, len(self.frames), len(self.objects))]
+        parts = [_FOOTER.pack(_FOOTER_MAGIC, 1, _ZERO, len(self.frames), len(self.objects))]
         for f in self.frames:
             h = f.header
             parts.append(
-                FRAME_ROW.pack(
+                _FRAME.pack(
                     h.kind, h.encoding, *h.parameters, f.objects, h.raw_size, h.stored_size, f.xxh3, f.pin
                 )
             )
-        parts += [OBJECT_ROW.pack(o.id, o.frame, o.offset, o.size) for o in self.objects]
+        parts += [_OBJECT.pack(o.id, o.frame, o.offset, o.size) for o in self.objects]
         return b"".join(parts)
 
     @classmethod
     def decode(cls, data: bytes) -> Footer:
         """Parse and check. Raises Corrupt or Unsupported."""
         frames = footer_frames(data)
-        split = FOOTER_HEAD.size + len(frames) * FRAME_ROW.size
+        split = _FOOTER.size + len(frames) * _FRAME.size
         objects = tuple(
-            ObjectEntry(ObjectId(i), f, o, n)
-            for i, f, o, n in OBJECT_ROW.iter_unpack(memoryview(data)[split:])
+            ObjectEntry(ObjectId(i), f, o, n) for i, f, o, n in _OBJECT.iter_unpack(memoryview(data)[split:])
         )
         _check(frames, objects)
         return cls(frames, objects)
@@ -103,28 +102,41 @@ class Footer:
         """The kind of one of its objects."""
         return self.frames[entry.frame].header.kind
 
-    def members(self) -> list[list[ObjectEntry]]:
-        """Per frame its objects, in their order in the content."""
-        found: list[list[ObjectEntry]] = [[] for _ in self.frames]
-        for entry in self.objects:
-            found[entry.frame].append(entry)
-        for inside in found:
+
+class Members:
+    """Per frame of a footer its objects, in their order in the content."""
+
+    __slots__ = ("_inside",)
+
+    def __init__(self, footer: Footer) -> None:
+        self._inside: list[list[ObjectEntry]] = [[] for _ in footer.frames]
+        for entry in footer.objects:
+            self._inside[entry.frame].append(entry)
+        for inside in self._inside:
             inside.sort(key=lambda entry: (entry.offset, entry.size))
-        return found
+
+    def __len__(self) -> int:
+        return len(self._inside)
+
+    def __getitem__(self, number: int) -> list[ObjectEntry]:
+        return self._inside[number]
+
+    def __iter__(self) -> Iterator[list[ObjectEntry]]:
+        return iter(self._inside)
 
 
 def footer_counts(data: bytes) -> tuple[int, int]:
     """How many frames and objects a footer's bytes claim, which fits their length. Raises Corrupt or Unsupported."""
-    if len(data) < FOOTER_HEAD.size:
+    if len(data) < _FOOTER.size:
         raise Corrupt("a pack footer is cut short")
     if len(data) > layout.FOOTER_MAX:
         raise Corrupt(f"a pack footer of {len(data)} bytes is over the limit of {layout.FOOTER_MAX}")
-    magic, version, zero, n_frames, n_objects = FOOTER_HEAD.unpack_from(data)
-    if magic != FOOTER_MAGIC or zero != _ZERO:
+    magic, version, zero, n_frames, n_objects = _FOOTER.unpack_from(data)
+    if magic != _FOOTER_MAGIC or zero != _ZERO:
         raise Corrupt("no pack footer here")
     if version != 1:
         raise Unsupported(f"a pack footer of version {version}: a newer version of the program wrote it")
-    if len(data) != FOOTER_HEAD.size + n_frames * FRAME_ROW.size + n_objects * OBJECT_ROW.size:
+    if len(data) != _FOOTER.size + n_frames * _FRAME.size + n_objects * _OBJECT.size:
         raise Corrupt("a pack footer's length is not what its counts say")
     return n_frames, n_objects
 
@@ -132,12 +144,12 @@ def footer_counts(data: bytes) -> tuple[int, int]:
 def footer_frames(data: bytes) -> tuple[FrameEntry, ...]:
     """The frames in a footer's bytes, in file order. Raises Corrupt or Unsupported."""
     n_frames, _ = footer_counts(data)
-    return tuple(_frames(memoryview(data)[FOOTER_HEAD.size : FOOTER_HEAD.size + n_frames * FRAME_ROW.size]))
+    return tuple(_frames(memoryview(data)[_FOOTER.size : _FOOTER.size + n_frames * _FRAME.size]))
 
 
 def _frames(data: memoryview) -> Iterator[FrameEntry]:
     offset = 0
-    for kind, encoding, first, second, objects, raw, stored, xxh3, pin in FRAME_ROW.iter_unpack(data):
+    for kind, encoding, first, second, objects, raw, stored, xxh3, pin in _FRAME.iter_unpack(data):
         header = FrameHeader.of(kind, encoding, (first, second), raw, stored)
         if (encoding == Encoding.RAW) != (pin == _NO_PIN):
             raise Corrupt("a frame is pinned in the wrong way")
@@ -203,7 +215,7 @@ class PackWriter:
 
     def write(self, frame: SealedFrame) -> None:
         """Append a frame. Raises StoreError where it would need a longer footer than readers accept; see `full`."""
-        if self._footer_size + FRAME_ROW.size + len(frame.members) * OBJECT_ROW.size > layout.FOOTER_MAX:
+        if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
             raise StoreError(f"a pack of {len(self._objects)} objects can take no more: begin another")
         number, offset = len(self._frames), 0
         for object_id, size in frame.members:
@@ -226,7 +238,7 @@ class PackWriter:
 
     @property
     def _footer_size(self) -> int:
-        return FOOTER_HEAD.size + len(self._frames) * FRAME_ROW.size + len(self._objects) * OBJECT_ROW.size
+        return _FOOTER.size + len(self._frames) * _FRAME.size + len(self._objects) * _OBJECT.size
 
     @property
     def empty(self) -> bool:
@@ -246,7 +258,7 @@ class PackWriter:
         self._objects.sort()
         footer = Footer(tuple(self._frames), tuple(ObjectEntry(*row) for row in self._objects))
         data = footer.encode()
-        self._file.write(data + _TRAILER.pack(len(data), TRAILER_MAGIC))
+        self._file.write(data + _TRAILER.pack(len(data), _TRAILER_MAGIC))
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -264,12 +276,10 @@ class PackWriter:
 def footer_bytes(fd: int, pack_id: str) -> tuple[bytes, int]:
     """The footer of an open pack, not parsed but hashing to `pack_id`, and the file's size. Raises Corrupt."""
     size = os.fstat(fd).st_size
-    if size < _TRAILER.size + FOOTER_HEAD.size:
+    if size < _TRAILER.size + _FOOTER.size:
         raise Corrupt(f"pack {pack_id} is cut short ({size} bytes)")
     length, magic = _TRAILER.unpack(os.pread(fd, _TRAILER.size, size - _TRAILER.size))
-    if magic != TRAILER_MAGIC or not FOOTER_HEAD.size <= length <= min(
-        size - _TRAILER.size, layout.FOOTER_MAX
-    ):
+    if magic != _TRAILER_MAGIC or not _FOOTER.size <= length <= min(size - _TRAILER.size, layout.FOOTER_MAX):
         raise Corrupt(f"pack {pack_id} is cut short or damaged at its end")
     data = os.pread(fd, length, size - _TRAILER.size - length)
     if hash_bytes(data).hex() != pack_id:
@@ -293,7 +303,7 @@ def check_length(pack_id: str, frames: int, footer: int, size: int) -> None:
 
 def pack_bytes(frames: bytes, footer: bytes) -> bytes:
     """A whole pack file from its frames and its footer."""
-    return frames + footer + _TRAILER.pack(len(footer), TRAILER_MAGIC)
+    return frames + footer + _TRAILER.pack(len(footer), _TRAILER_MAGIC)
 
 
 def trailer_size() -> int:
@@ -306,7 +316,7 @@ def parse_trailer(data: bytes) -> int:
     if len(data) != _TRAILER.size:
         raise Corrupt("a pack is cut short")
     length, magic = _TRAILER.unpack(data)
-    if magic != TRAILER_MAGIC or not FOOTER_HEAD.size <= length <= layout.FOOTER_MAX:
+    if magic != _TRAILER_MAGIC or not _FOOTER.size <= length <= layout.FOOTER_MAX:
         raise Corrupt("a pack is cut short or damaged at its end")
     return int(length)
 

@@ -24,7 +24,7 @@ from objstore.frame import HEADER_SIZE, Encoding
 from objstore.heads import Head, Heads, PackedHeads, Table, covers, living
 from objstore.ids import Kind, ObjectId, hash_bytes
 from objstore.objects import Location, Objects
-from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, check_content, read_footer
+from objstore.pack import Footer, FrameEntry, Members, ObjectEntry, PackWriter, check_content, read_footer
 from objstore.publish import encode_group, fsync_folder, move_into_place, publish_bytes, temporary
 from objstore.reading import open_regular
 
@@ -177,7 +177,7 @@ class _Tidying:
         self._now = _file_system_now(root)
         self._sound: dict[tuple[str, int], dict[ObjectId, bytes]] = {}  # frames, see `_held`
         self._stored: dict[tuple[str, int], bool] = {}  # frames, see `_is_stored`
-        self._inside: dict[str, list[list[ObjectEntry]]] = {}
+        self._inside: dict[str, Members] = {}
         self._sizes: dict[str, int] = {}
         self._marks: dict[str, list[int]] = {}
         self._claimed: set[str] = set()
@@ -443,7 +443,7 @@ class _Tidying:
         footer = self._objects.footer(pack_id)
         if sum(_content_size(frame) for frame in footer.frames) > layout.MERGE_RAW_MAX:
             raise Corrupt(f"pack {pack_id} holds more than is decoded to merge it")
-        inside = footer.members()
+        inside = Members(footer)
         with _opened(self._root / layout.pack_path(pack_id)) as fd:
             found = []
             for frame, members in zip(footer.frames, inside, strict=True):
@@ -528,7 +528,7 @@ class _Tidying:
                 footer = self._objects.footer(pack_id)
                 frame = footer.frames[number]
                 if pack_id not in self._inside:
-                    self._inside[pack_id] = footer.members()
+                    self._inside[pack_id] = Members(footer)
                 members = self._inside[pack_id][number]
                 with _opened(self._root / layout.pack_path(pack_id)) as fd:
                     raw = check_content(frame, os.pread(fd, frame.size, frame.offset), members)

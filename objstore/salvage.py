@@ -18,16 +18,20 @@ from objstore.errors import StoreError
 from objstore.frame import HEADER_SIZE, MAGIC, Encoding, FrameHeader, decode
 from objstore.heads import Head
 from objstore.ids import Kind, ObjectId, hash_object
-from objstore.pack import FOOTER_HEAD, FOOTER_MAGIC, FRAME_ROW, OBJECT_ROW, TRAILER_MAGIC, trailer_size
+from objstore.pack import trailer_size
 from objstore.publish import encode_group
 from objstore.reading import read_at
 from objstore.records import ChunkList, check_record
 from objstore.scrub import Contents, examine
 from objstore.zstd import decompress
 
-_BEGINNING: Final = FOOTER_MAGIC + b"\x01\0\0\0"  # of a footer
+_FOOTER_MAGIC: Final = b"OSPF\x01\0\0\0"
+_TRAILER_MAGIC: Final = b"OSPE"
 _COUNTS: Final = struct.Struct("<II")
-_STORED: Final = struct.Struct("<Q")  # of a frame in a footer the second u64: the payload's size
+_OBJECT: Final = struct.Struct("<32sIIQ")
+_FOOTER_SIZE: Final = 16  # bytes of a footer before its frames
+_FRAME_SIZE: Final = 64  # bytes of a frame in it; the second u64 is the payload's size
+_STORED: Final = struct.Struct("<Q")
 _TABLE_SIZE: Final = 20  # bytes of a table before its info
 _HEAD: Final = struct.Struct("<16s32sQI")
 _WINDOW: Final = 4 * layout.MIB  # bytes searched at a time
@@ -182,22 +186,22 @@ def _rows(fd: int, size: int) -> Rows:
     """What a damaged footer may still say, unchecked."""
     start = _footer_start(fd, size)
     data = read_at(fd, start, min(max(0, size - trailer_size() - start), layout.FOOTER_MAX))
-    if len(data) < FOOTER_HEAD.size:
+    if len(data) < _FOOTER_SIZE:
         return {}
     frames, objects = _COUNTS.unpack_from(data, 8)
-    room = len(data) - FOOTER_HEAD.size
-    if frames * FRAME_ROW.size > room or (room - frames * FRAME_ROW.size) % OBJECT_ROW.size:
+    room = len(data) - _FOOTER_SIZE
+    if frames * _FRAME_SIZE > room or (room - frames * _FRAME_SIZE) % _OBJECT.size:
         frames = (
-            max(0, room - objects * OBJECT_ROW.size) // FRAME_ROW.size
+            max(0, room - objects * _OBJECT.size) // _FRAME_SIZE
         )  # the one count is damaged, the other may not be
     offsets, at = [], 0
     for number in range(frames):
         offsets.append(at)
-        at += HEADER_SIZE + _STORED.unpack_from(data, FOOTER_HEAD.size + number * FRAME_ROW.size + 16)[0]
+        at += HEADER_SIZE + _STORED.unpack_from(data, _FOOTER_SIZE + number * _FRAME_SIZE + 16)[0]
     found: Rows = {}
-    table = memoryview(data)[FOOTER_HEAD.size + frames * FRAME_ROW.size :]
-    for raw_id, frame, offset, length in OBJECT_ROW.iter_unpack(
-        table[: len(table) // OBJECT_ROW.size * OBJECT_ROW.size]
+    table = memoryview(data)[_FOOTER_SIZE + frames * _FRAME_SIZE :]
+    for raw_id, frame, offset, length in _OBJECT.iter_unpack(
+        table[: len(table) // _OBJECT.size * _OBJECT.size]
     ):
         if frame < len(offsets):
             found.setdefault(offsets[frame], []).append((ObjectId(raw_id), offset, length))
@@ -208,9 +212,9 @@ def _footer_start(fd: int, size: int) -> int:
     tail = read_at(fd, max(0, size - trailer_size()), trailer_size())
     if len(tail) == trailer_size():
         start = size - trailer_size() - int.from_bytes(tail[:4], "little")
-        if start >= 0 and (tail[4:] == TRAILER_MAGIC or read_at(fd, start, 8) == _BEGINNING):
+        if start >= 0 and (tail[4:] == _TRAILER_MAGIC or read_at(fd, start, 8) == _FOOTER_MAGIC):
             return start
-    return _find(fd, _BEGINNING, 0, size)
+    return _find(fd, _FOOTER_MAGIC, 0, size)
 
 
 # --- heads -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Reads only, and knows nothing of other packs: whether a chunk list makes up its 
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from objstore import layout
 from objstore.errors import StoreError, Unsupported
 from objstore.frame import HEADER_SIZE
 from objstore.ids import Kind, ObjectId
-from objstore.pack import OBJECT_ROW, FrameEntry, ObjectEntry, footer_frames, objects_in, open_frame
+from objstore.pack import FrameEntry, ObjectEntry, footer_frames, objects_in, open_frame
 from objstore.reading import read_at
 from objstore.records import check_record
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
+_OBJECT: Final = struct.Struct("<32sIIQ")  # an object in a footer
 _BLOCK: Final = 4 * layout.MIB  # bytes of frames read at once: past it a disk is no faster, and six are held
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # blocks under way
@@ -61,7 +63,7 @@ class Contents:
         _, rows = columns.parse(footer)
         self.frames = footer_frames(footer)
         self._footer = footer
-        self._start = len(footer) - len(rows) * OBJECT_ROW.size
+        self._start = len(footer) - len(rows) * _OBJECT.size
         # By their places in the frames; an empty one comes first.
         self._order = np.lexsort((rows["size"], rows["offset"], rows["frame"])).astype(np.uint32)
         ends = np.cumsum([0, *(frame.objects for frame in self.frames)])
@@ -75,12 +77,12 @@ class Contents:
     def inside(self, number: int) -> list[ObjectEntry]:
         """The objects of a frame, in their order in its content."""
         rows = self._order[self._ends[number] : self._ends[number + 1]].tolist()
-        found = (OBJECT_ROW.unpack_from(self._footer, self._start + row * OBJECT_ROW.size) for row in rows)
+        found = (_OBJECT.unpack_from(self._footer, self._start + row * _OBJECT.size) for row in rows)
         return [ObjectEntry(ObjectId(raw), frame, offset, size) for raw, frame, offset, size in found]
 
     def ids(self) -> Iterator[bytes]:
         """The ids of all objects, sorted."""
-        for at in range(self._start, len(self._footer), OBJECT_ROW.size):
+        for at in range(self._start, len(self._footer), _OBJECT.size):
             yield self._footer[at : at + 32]
 
 

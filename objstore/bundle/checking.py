@@ -19,7 +19,7 @@ from objstore.frame import Encoding
 from objstore.graph import Node, items, named_by
 from objstore.heads import Head
 from objstore.ids import Hasher, Kind, ObjectId, hash_bytes, hash_object
-from objstore.pack import Footer, open_frame, trailer_size
+from objstore.pack import Footer, Members, open_frame, trailer_size
 from objstore.records import ChunkList
 from objstore.sync import Progress
 from objstore.sync.frames import check
@@ -95,7 +95,7 @@ def _check_pack(bundle: Bundle, entry: Entry) -> int:
         footer = Footer.decode(data)
         if footer.frames_size + len(data) + trailer_size() != entry.size:
             raise Corrupt("its length is not what its footer says")
-        for frame, inside in zip(footer.frames, footer.members(), strict=True):
+        for frame, inside in zip(footer.frames, Members(footer), strict=True):
             check(frame, inside, bundle.parts.read(entry.offset + frame.offset, frame.size))
     except (Corrupt, Unsupported) as error:
         raise type(error)(f"{where}: {error}") from error

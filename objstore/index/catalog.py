@@ -509,11 +509,11 @@ class Catalog:
 
     def _flush(self) -> None:
         """Make a segment of what is in the dict."""
-        from objstore.index import build
-
         recent = self._recent
         packs, (numbers,) = _renumber([recent])
         if packs:
+            from objstore.index import build
+
             rows = build.recent_rows(recent.rows, numbers)
             self._install(self._make(packs, lambda: [rows], len(rows)), ())
         self._recent = _Recent()  # last: who looks into it first must find its rows in the segment
@@ -553,14 +553,14 @@ class Catalog:
 
         One of whose rows more than half are of packs that are gone is written anew.
         """
-        from objstore.index import build
-
         for empty in [s for s in self._segments if not s.useful]:
             self._segments = tuple(s for s in self._segments if s is not empty)
             self._discard(empty)
         chosen = self._to_merge([s for s in self._segments if self._keep or s.path is None])
         if not chosen:
             return
+        from objstore.index import build
+
         packs, numbers = _renumber(chosen)
         rows = sum(segment.useful for segment in chosen)
         write = partial(build.in_file, self._folder) if self._keep else build.in_memory
@@ -612,11 +612,11 @@ class _Batch:
 
     def finish(self) -> None:
         """Make a segment of what is left."""
-        from objstore.index import build
-
         packs, parts = self._packs, self._rows
         self._packs, self._rows, self._count = [], [], 0
         if packs:
+            from objstore.index import build
+
             rows = build.join(parts)
             self._make(packs, lambda: [rows], len(rows))
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from objstore import layout
 from objstore.ids import ObjectId
-from objstore.pack import Footer, FrameEntry, ObjectEntry
+from objstore.pack import Footer, FrameEntry, Members, ObjectEntry
 from objstore.sync.shown import Shown
 
 Place = tuple[str, int]  # pack id, number of a frame in it
@@ -27,7 +27,7 @@ class Library:
         self._index: dict[ObjectId, tuple[Place, ...]] = {}
         self._spoilt: set[Place] = set()
         self.footers: dict[str, Footer] = {}
-        self.members: dict[str, list[list[ObjectEntry]]] = {}
+        self.members: dict[str, Members] = {}
         self.damaged: dict[str, str] = {}
 
     def find(self, object_id: ObjectId) -> Place | None:
@@ -71,7 +71,7 @@ class Library:
             footer = self._shown.footer(pack_id, data)
             if footer is None:
                 continue
-            self.footers[pack_id], self.members[pack_id] = footer, footer.members()
+            self.footers[pack_id], self.members[pack_id] = footer, Members(footer)
             # One tuple for all objects of a frame: of a million small ones these would be most of what is held.
             places = [((pack_id, number),) for number in range(len(footer.frames))]
             for entry in footer.objects:

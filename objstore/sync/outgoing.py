@@ -20,7 +20,7 @@ from objstore.graph import Node
 from objstore.heads import Head, Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Location, Objects
-from objstore.pack import ObjectEntry
+from objstore.pack import Members, ObjectEntry
 from objstore.publish import encode_group
 from objstore.records import Commit
 from objstore.remotes import Target
@@ -211,7 +211,7 @@ class _Packing:
         self._plan = plan
         self._outbox = outbox
         self._left = {i: self._weight(i) for i in plan.missing}
-        self._members: dict[str, list[list[ObjectEntry]]] = {}
+        self._members: dict[str, Members] = {}
         self._group: list[tuple[ObjectId, bytes]] = []
         self._group_kind = Kind.BLOB
         self._progress = progress
@@ -331,9 +331,9 @@ class _Packing:
         """Whether a pushed head reaches the object, or it is there already: else it is nobody's business there."""
         return entry.id in self._plan.reached or entry.id in self._plan.there
 
-    def _inside(self, pack_id: str) -> list[list[ObjectEntry]]:
+    def _inside(self, pack_id: str) -> Members:
         if pack_id not in self._members:
-            self._members[pack_id] = self._objects.footer(pack_id).members()
+            self._members[pack_id] = Members(self._objects.footer(pack_id))
         return self._members[pack_id]
 
     def _weight(self, object_id: ObjectId) -> int:

@@ -20,6 +20,7 @@ from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.pack import (
     Footer,
     FrameEntry,
+    Members,
     ObjectEntry,
     PackWriter,
     check_content,
@@ -52,7 +53,7 @@ def read(path: Path, pack_id: str) -> dict[ObjectId, bytes]:
     found = {}
     with path.open("rb") as file:
         footer = read_footer(file.fileno(), pack_id)
-        for frame, members in zip(footer.frames, footer.members(), strict=True):
+        for frame, members in zip(footer.frames, Members(footer), strict=True):
             raw = check_content(frame, os.pread(file.fileno(), frame.size, frame.offset), members)
             for entry in members:
                 found[entry.id] = raw[entry.offset : entry.offset + entry.size]
@@ -141,13 +142,13 @@ def test_an_object_of_a_sound_frame_is_checked_against_its_id(tmp_path: Path, li
     sizes = [len(first), len(second)]
     writer.add(*encode(Kind.TREE, first + second), list(zip(ids, sizes, strict=True)))
     pack_id, footer = writer.finish()
-    (frame,), (members,) = footer.frames, footer.members()
+    (frame,), (members,) = footer.frames, Members(footer)
     with (tmp_path / "pack").open("rb") as file:
         assert read_footer(file.fileno(), pack_id) == footer
         data = file.read(frame.size)
     assert check_content(frame, data, members) == first + second
     members = [replace(members[0], id=ids[1])] if lie == "id" else [replace(members[0], offset=len(first))]
-    members.append(footer.members()[0][1])
+    members.append(Members(footer)[0][1])
     fault = "is not what its id says" if lie == "id" else "overlaps another one"
     with pytest.raises(Corrupt, match=f"{members[0].id} {fault}"):
         check_content(frame, data, members)
