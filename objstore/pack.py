@@ -19,8 +19,9 @@ from xxhash import xxh3_64, xxh3_64_intdigest
 
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, check_header
+from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, check_header, decode
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.records import ChunkList
 
 _FOOTER: Final = struct.Struct("<4sB3sII")
 _FRAME: Final = struct.Struct("<BBBBIQQQ32s")
@@ -430,9 +431,14 @@ def read_footer(fd: int, pack_id: str) -> Footer:
     """The footer of an open pack, if it hashes to `pack_id` and fits the file. Raises Corrupt or Unsupported."""
     data, size = footer_bytes(fd, pack_id)
     footer = Footer.decode(data)
-    if footer.frames_size + len(data) + _TRAILER.size != size:
-        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
+    check_length(pack_id, footer.frames_size, len(data), size)
     return footer
+
+
+def check_length(pack_id: str, frames: int, footer: int, size: int) -> None:
+    """Raise Corrupt for a pack of `size` bytes that is not as long as its frames and its footer are."""
+    if frames + footer + _TRAILER.size != size:
+        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
 
 
 def pack_bytes(frames: bytes, footer: bytes) -> bytes:
@@ -467,3 +473,44 @@ def check_frame(entry: FrameEntry, data: bytes, members: list[ObjectEntry]) -> N
         raise Corrupt("a frame's stored bytes are not those that the footer pins")
     if xxh3_64_intdigest(data) != entry.xxh3:
         raise Corrupt("a frame's scrub checksum does not fit")
+
+
+def open_frame(entry: FrameEntry, data: bytes, members: list[ObjectEntry]) -> bytes:
+    """What a frame holds, if its stored bytes are those of the footer: its content, of a chunk list the list's bytes.
+
+    Such a list has the length that it should; what its chunks make up is not asked. Raises Corrupt, Unsupported.
+    """
+    check_frame(entry, data, members)
+    raw = decode(entry.header, data[HEADER_SIZE:])
+    if entry.header.encoding is Encoding.LIST and ChunkList.decode(raw).size != members[0].size:
+        raise Corrupt(f"the chunk list of {members[0].id} has not the length its frame says")
+    return raw
+
+
+def objects_in(
+    entry: FrameEntry, members: list[ObjectEntry], raw: bytes
+) -> Iterator[tuple[ObjectEntry, bytes, str]]:
+    """The objects of an opened frame, each with its content and what is wrong with it, "" where nothing is.
+
+    The one object of a chunk list comes with the list's bytes, which prove nothing.
+    """
+    if entry.header.encoding is Encoding.LIST:
+        yield members[0], raw, ""
+        return
+    at = 0
+    for member in members:
+        content = raw[member.offset : member.offset + member.size]
+        # A raw frame's only object was hashed with the frame.
+        right = entry.header.encoding is Encoding.RAW or hash_object(entry.header.kind, content) == member.id
+        fault = "overlaps another one" if member.offset != at else "" if right else "is not what its id says"
+        yield member, content, fault
+        at += member.size
+
+
+def check_content(entry: FrameEntry, data: bytes, members: list[ObjectEntry]) -> bytes:
+    """Check all of a frame, and each of its objects against its id; returns and raises what `open_frame` does."""
+    raw = open_frame(entry, data, members)
+    for member, _, fault in objects_in(entry, members, raw):
+        if fault:
+            raise Corrupt(f"object {member.id} {fault}")
+    return raw

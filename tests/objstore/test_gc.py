@@ -54,11 +54,13 @@ def age(root: Path, days: float) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that lets the file system's clock be `days` ahead for the collector."""
-    from objstore import gc
+    from objstore.gc import collecting
     from objstore.leftovers import clock as real
 
     def ahead(days: float) -> None:
-        monkeypatch.setattr(gc, "clock", lambda root, *, dry_run: real(root, dry_run=dry_run) + days * DAY)
+        monkeypatch.setattr(
+            collecting, "clock", lambda root, *, dry_run: real(root, dry_run=dry_run) + days * DAY
+        )
 
     return ahead
 

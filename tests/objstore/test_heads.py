@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from objstore import heads as heads_module
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.heads import Head, Heads, Table, covers, living, uncovered
+from objstore.heads import head as head_module
 from objstore.ids import ObjectId, hash_bytes
 from objstore.records import Commit, canonical
 from objstore.store import Store
@@ -111,7 +111,7 @@ def test_covering_is_a_partial_order(a: dict[str, int], b: dict[str, int], c: di
 def test_thousands_of_old_heads_are_sorted_out_quickly() -> None:
     """Time grows with the living, not with the square of the dead; the step counter shows it without a clock."""
     looks = 0
-    original = heads_module.covers
+    original = head_module.covers
 
     def counting(a: dict[str, int], b: dict[str, int]) -> bool:
         nonlocal looks
@@ -120,7 +120,7 @@ def test_thousands_of_old_heads_are_sorted_out_quickly() -> None:
 
     chain = [head(replace(A, generation=n, covers={"w": n})) for n in range(1, 2001)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads_module, "covers", counting)
+        patch.setattr(head_module, "covers", counting)
         assert [h.commit.generation for h in living(chain)] == [2000]
     assert looks <= 4000
 

@@ -15,7 +15,8 @@ from objstore.ids import ObjectId
 from objstore.objects import Objects
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 
 def flip(path: Path, at: int) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 
 def listed(sample: Sample, *arguments: str) -> list[str]:
