@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objstore import files
-from objstore.errors import NotFound
+from objstore.errors import Ambiguous, NotFound
 from objstore.ids import Hasher, Kind, ObjectId
 from objstore.records import Mode, TreeEntry
-from tracker import trust
-from tracker.errors import BadValue, UsageError
-from tracker.records import Ref
+from tracker import layout, trust
+from tracker.errors import BadValue, CorruptRecord, UsageError
+from tracker.reader import Thing
+from tracker.records import Ref, State
 
 if TYPE_CHECKING:
     from tracker.codecs import Encoded
-    from tracker.reader import Thing
     from tracker.workspace import Workspace
+
+
+_PREFIX_MIN = 6  # digits of a hash that may stand for it
 
 
 class Artifact:
@@ -51,6 +54,23 @@ class Artifact:
     def hash(self) -> str:
         """Its object id, 64 hex digits; empty for a URL that is only registered."""
         return self._ref.id if self._ref else ""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, or of the zip that a folder makes, as ClearML has it; reads all of it each time."""
+        from hashlib import sha256
+
+        found = sha256()
+        if self._ref is None:
+            return ""
+        if self._ref.kind == "tree":
+            with open(str(self.get_local_copy(extract_archive=False, raise_on_error=True)), "rb") as file:
+                while part := file.read(1 << 20):
+                    found.update(part)
+        else:
+            for part in pieces(self._workspace, self._thing(), self._ref):
+                found.update(part)
+        return found.hexdigest()
 
     @property
     def size(self) -> int:
@@ -95,7 +115,9 @@ class Artifact:
         """
         if deserialization_function is not None:
             return deserialization_function(self._bytes())
-        if block_unsafe_artifacts:
+        if block_unsafe_artifacts or (
+            allow_pickle is None and self._workspace.config.block_pickled_artifacts
+        ):
             allow_pickle = False
         if not self._loaded or force_download:
             self._value, self._loaded = self._load(allow_pickle), True
@@ -109,15 +131,17 @@ class Artifact:
         if allow_pickle is None:
             mac = self._record.get("mac")
             allow_pickle = self._workspace.config.allow_pickle or trust.trusted(self._task, self.hash, mac)
-        source: bytes | Path = self._bytes()
-        return codecs.decode(
-            self.type,
-            source,
-            file_name=str(self._record.get("file", "")),
-            name=self.name,
-            content_type=str(self._record.get("content_type", "")),
-            allow_pickle=allow_pickle,
-        )
+        try:
+            return codecs.decode(
+                self.type,
+                self._bytes(),
+                file_name=str(self._record.get("file", "")),
+                name=self.name,
+                content_type=str(self._record.get("content_type", "")),
+                allow_pickle=allow_pickle,
+            )
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{error}; its file, as it is stored: {self.get_local_copy()}") from error
 
     def _bytes(self) -> bytes:
         if self._ref is None or self._ref.kind == "tree":
@@ -125,6 +149,8 @@ class Artifact:
         return self._workspace.read(self._thing(), self._ref)
 
     def _thing(self) -> Thing:
+        if not self._task:  # an object that was found by its hash, and belongs to no task
+            return Thing("", State(layout.TASK))
         return self._workspace.thing(self._task)
 
     def get_local_copy(
@@ -168,6 +194,57 @@ class Artifacts(Mapping[str, Artifact]):
 
     def __repr__(self) -> str:
         return repr(self._items)
+
+
+def artifact(hash: str) -> Artifact:
+    """An artifact by its hash, or six or more of its first digits: of any task of the store, or any object in it.
+
+    Where several tasks have it: one that this user recorded, else the newest. Raises NotFound, Ambiguous, InvalidName.
+    """
+    from tracker.sdk import current
+    from tracker.workspace import Workspace
+
+    task = current.get()
+    workspace = task.workspace if task else Workspace.open()
+    found: list[tuple[bool, int, str, str, Mapping[str, Any]]] = []
+    for key, thing in workspace.tasks().items():
+        for name, record in thing.state.section("artifact").items():
+            object_id = Ref.parse(record["$ref"]).id if "$ref" in record else ""
+            if object_id and object_id.startswith(hash):
+                own = trust.trusted(key, object_id, record.get("mac"))
+                found.append((own, int(record["timestamp"]), key, name, record))
+    ids = sorted({Ref.parse(record["$ref"]).id for *_, record in found})
+    if len(hash) < _PREFIX_MIN or not found:
+        return _of_object(workspace, hash)
+    if len(ids) > 1:
+        raise Ambiguous(hash, ids)
+    _, _, key, name, record = max(found, key=lambda each: each[:3])
+    return Artifact(workspace, key, name, record)
+
+
+def _of_object(workspace: Workspace, text: str) -> Artifact:
+    """Any blob or folder of the store, as an artifact of no task."""
+    target = workspace.resolve(text)
+    if isinstance(target, str) or target[0] not in (Kind.BLOB, Kind.TREE):
+        raise NotFound(
+            f"{text} is no artifact, and no file or folder of the store: `tracker cat {text}` shows it"
+        )
+    kind, object_id = target
+    size = workspace.store.objects.size(object_id) if kind is Kind.BLOB else 0
+    if kind is Kind.TREE:
+        size = sum(entry.size for entry in files.list_tree(workspace.store.objects, object_id))
+    ref = Ref("tree" if kind is Kind.TREE else "blob", str(object_id), size)
+    record = {"$ref": str(ref), "type": "archive" if kind is Kind.TREE else "custom", "timestamp": 0}
+    return Artifact(workspace, "", str(object_id)[:12], {**record, "file": str(object_id)[:12]})
+
+
+def pieces(workspace: Workspace, thing: Thing, ref: Ref) -> Iterator[bytes]:
+    """A blob's content piece by piece, be it still in a journal. Raises NotFound, Corrupt."""
+    held = thing.content.get(ref.id)
+    if held is not None:
+        yield held
+    else:
+        yield from workspace.store.objects.stream(ObjectId.parse(ref.id))
 
 
 def local_copy(workspace: Workspace, thing: Thing, ref: Ref, file_name: str, *, fresh: bool = False) -> Path:

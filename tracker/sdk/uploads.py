@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from objstore import files
 from objstore.errors import StoreError
 from objstore.ids import ObjectId
 from tracker import codecs, layout, trust
+from tracker.errors import BadValue
 from tracker.records import Ref
 from tracker.sdk import artifacts
 
@@ -31,6 +32,7 @@ class Options:
     extension_name: str | None = None
     serialization_function: Any = None
     sort_keys: bool = True
+    type: str = ""  # another one than the codec's, which has to read it all the same
 
 
 def upload(task: Outputs, name: str, value: Any, options: Options) -> bool:
@@ -54,7 +56,7 @@ def upload(task: Outputs, name: str, value: Any, options: Options) -> bool:
         return False
     record = {
         **place,
-        "type": encoded.type,
+        "type": options.type or encoded.type,
         "file": encoded.file_name,
         "content_type": encoded.content_type,
         "preview": preview,
@@ -92,3 +94,23 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def delete(task: Outputs, names: Sequence[str], strict: bool, copies: bool, silent: bool) -> bool:
+    """Remove artifacts by name; see Task.delete_artifacts."""
+    known = task.artifacts
+    done = True
+    for name in names:
+        if name not in known:
+            message = (
+                f"there is no artifact {name!r} to delete: task {task.id} has {', '.join(known) or 'none'}"
+            )
+            if strict:
+                raise BadValue(message)
+            if not silent:
+                task.fault(message, None)
+            done = False
+            continue
+        task.unregister_artifact(name)
+        task.set_key(f"artifact/{name}", None)
+    return done

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracker import layout
-from tracker.errors import BadValue, TaskNotFound
+from tracker.errors import BadValue, TaskNotFound, UsageError
 from tracker.sdk.task.core import Core
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tracker.sdk.artifacts import Artifacts
     from tracker.sdk.models import TaskModels
+    from tracker.sdk.registered import Registered
 
 
 class Outputs(Core):
     """Artifacts, and models as input and output."""
+
+    _registered: Registered | None = None
 
     def upload_artifact(
         self,
@@ -38,8 +43,11 @@ class Outputs(Core):
         """
         from tracker.sdk import uploads
 
-        if not isinstance(name, str) or not name.strip():
-            raise BadValue(f"an artifact needs a name, not {name!r}")
+        _check_artifact_name(name)
+        if name in self.get_registered_artifacts():
+            raise BadValue(
+                f"artifact {name!r} is a registered DataFrame: unregister_artifact first, or another name"
+            )
         options = uploads.Options(
             metadata,
             delete_after_upload,
@@ -50,6 +58,59 @@ class Outputs(Core):
             sort_keys,
         )
         return uploads.upload(self, name, artifact_object, options)
+
+    def register_artifact(
+        self,
+        name: str,
+        artifact: pd.DataFrame,
+        metadata: Mapping[str, Any] | None = None,
+        uniqueness_columns: bool | Sequence[str] = True,
+    ) -> None:
+        """Store a DataFrame now, and again whenever it has changed: looked at every 300 s, and when the task closes.
+
+        Its preview tells how many rows are unique over `uniqueness_columns` (True: all). Raises BadValue for what is
+        no DataFrame and for the name of an uploaded artifact, UsageError where the task does not run here.
+        """
+        from tracker.sdk import registered
+
+        _check_artifact_name(name)
+        if self._run is None:
+            raise UsageError(
+                f"task {self._key} does not run in this process: upload_artifact stores a frame as it is"
+            )
+        known = self._state.section("artifact").get(name)
+        if known is not None and known.get("type") != registered.TYPE:
+            raise BadValue(f"artifact {name!r} was uploaded: register the DataFrame under another name")
+        if self._registered is None:
+            self._registered = registered.Registered(self)
+            self._run.before_end(self._registered.close)
+        self._registered.add(name, artifact, metadata, uniqueness_columns)
+
+    def unregister_artifact(self, name: str) -> None:
+        """Watch a registered DataFrame no longer; what was stored of it stays."""
+        if self._registered is not None:
+            self._registered.remove(name)
+
+    def get_registered_artifacts(self) -> dict[str, pd.DataFrame]:
+        """The registered DataFrames themselves, by name."""
+        return self._registered.frames() if self._registered is not None else {}
+
+    def delete_artifacts(
+        self,
+        artifact_names: str | Sequence[str],
+        raise_on_errors: bool = True,
+        delete_from_storage: bool = True,
+        silent_on_errors: bool = False,
+    ) -> bool:
+        """Remove artifacts, and with `delete_from_storage` their copies at the output destination; whether all went.
+
+        History keeps them until `gc` is told otherwise. Raises BadValue for a name that is not there, unless
+        `raise_on_errors` is False; then a warning, unless `silent_on_errors`.
+        """
+        from tracker.sdk import uploads
+
+        names = [artifact_names] if isinstance(artifact_names, str) else list(artifact_names)
+        return uploads.delete(self, names, raise_on_errors, delete_from_storage, silent_on_errors)
 
     @property
     def artifacts(self) -> Artifacts:
@@ -87,3 +148,8 @@ class Outputs(Core):
     def link_model(self, direction: str, model_id: str, name: str) -> None:
         """Link a model as input or output."""
         self.set_key(f"model/{direction}/{model_id}", {"name": name})
+
+
+def _check_artifact_name(name: object) -> None:
+    if not isinstance(name, str) or not name.strip():
+        raise BadValue(f"an artifact needs a name, not {name!r}")
