@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tracker.sdk.artifacts import artifact
     from tracker.sdk.logger import Logger
     from tracker.sdk.models import InputModel, Model, OutputModel
+    from tracker.sdk.storage import StorageManager
     from tracker.sdk.types import TaskTypes
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "Logger",
     "Model",
     "OutputModel",
+    "StorageManager",
     "Task",
     "TaskTypes",
     "UsageError",
@@ -35,6 +37,7 @@ _LAZY = {
     "Logger": "tracker.sdk.logger",
     "Model": "tracker.sdk.models",
     "OutputModel": "tracker.sdk.models",
+    "StorageManager": "tracker.sdk.storage",
     "TaskTypes": "tracker.sdk.types",
     "UsageError": "tracker.errors",
     "artifact": "tracker.sdk.artifacts",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objstore import files
-from objstore.errors import Ambiguous, NotFound
+from objstore.errors import Ambiguous, NotFound, StoreError
 from objstore.ids import Hasher, Kind, ObjectId
 from objstore.records import Mode, TreeEntry
 from tracker import layout, trust
@@ -22,6 +22,7 @@ from tracker.records import Ref, State
 
 if TYPE_CHECKING:
     from tracker.codecs import Encoded
+    from tracker.storage import archives
     from tracker.workspace import Workspace
 
 
@@ -64,9 +65,8 @@ class Artifact:
         if self._ref is None:
             return ""
         if self._ref.kind == "tree":
-            with open(str(self.get_local_copy(extract_archive=False, raise_on_error=True)), "rb") as file:
-                while part := file.read(1 << 20):
-                    found.update(part)
+            for part in zip_of(self._workspace, self._ref):
+                found.update(part)
         else:
             for part in pieces(self._workspace, self._thing(), self._ref):
                 found.update(part)
@@ -144,8 +144,12 @@ class Artifact:
             raise CorruptRecord(f"{error}; its file, as it is stored: {self.get_local_copy()}") from error
 
     def _bytes(self) -> bytes:
-        if self._ref is None or self._ref.kind == "tree":
-            raise BadValue(f"artifact {self.name!r} is no file in the store: its place is {self.url}")
+        if self._ref is None:
+            return Path(str(self.get_local_copy(raise_on_error=True))).read_bytes()
+        if self._ref.kind == "tree":
+            raise BadValue(
+                f"artifact {self.name!r} is a folder, and has no bytes of its own: get_local_copy()"
+            )
         return self._workspace.read(self._thing(), self._ref)
 
     def _thing(self) -> Thing:
@@ -159,15 +163,15 @@ class Artifact:
         """A verified copy of the content in the store's cache folder; returns its path, None for a registered URL.
 
         A folder comes as a folder, or with `extract_archive=False` as a zip that is the same every time. Raises
-        NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew.
+        NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew. What is only registered
+        is fetched from its URL, with nothing to verify it by; where that fails: a warning and None, or BadValue.
         """
         if self._ref is None:
-            if raise_on_error:
-                raise BadValue(f"artifact {self.name!r} is only registered, at {self.url}")
-            return None
+            return fetched(f"artifact {self.name!r}", self.url, raise_on_error, force_download)
         file_name = str(self._record.get("file") or self.name)
         path = local_copy(self._workspace, self._thing(), self._ref, file_name, fresh=force_download)
-        return str(path if extract_archive or self._ref.kind != "tree" else _zipped(path))
+        zipped = self._ref.kind == "tree" and not extract_archive
+        return str(_zipped(self._workspace, self._ref, path) if zipped else path)
 
     def __repr__(self) -> str:
         shown = {k: getattr(self, k) for k in ("name", "type", "size", "hash", "timestamp", "metadata")}
@@ -245,6 +249,41 @@ def pieces(workspace: Workspace, thing: Thing, ref: Ref) -> Iterator[bytes]:
         yield held
     else:
         yield from workspace.store.objects.stream(ObjectId.parse(ref.id))
+
+
+def fetched(what: str, url: str, strict: bool, fresh: bool) -> str | None:
+    """A copy of what is only registered at a URL; if it cannot be had a warning and None, or BadValue."""
+    from tracker.notice import say
+    from tracker.storage import transfer
+
+    try:
+        return str(transfer.fetch(url, fresh=fresh))
+    except (StoreError, BadValue, OSError, ModuleNotFoundError) as error:
+        if strict:
+            raise BadValue(f"{what} is only registered, at {url}, and cannot be fetched: {error}") from error
+        say(f"{what} is only registered, at {url}, and cannot be fetched: {error}")
+        return None
+
+
+def zip_of(workspace: Workspace, ref: Ref) -> Iterator[bytes]:
+    """A stored folder as a zip, piece by piece, out of the store. Links are left out. Raises NotFound, Corrupt."""
+    from tracker.storage import archives
+
+    return archives.zipped(_sources(workspace, ObjectId.parse(ref.id), ""))
+
+
+def _sources(workspace: Workspace, tree: ObjectId, prefix: str) -> Iterator[archives.Source]:
+    objects = workspace.store.objects
+    for entry in files.list_tree(objects, tree):
+        if entry.mode is Mode.TREE:
+            yield from _sources(workspace, entry.id, f"{prefix}{entry.name}/")
+        elif entry.mode is not Mode.LINK:
+            yield (
+                f"{prefix}{entry.name}",
+                entry.mode is Mode.EXEC,
+                entry.size,
+                partial(objects.stream, entry.id),
+            )
 
 
 def local_copy(workspace: Workspace, thing: Thing, ref: Ref, file_name: str, *, fresh: bool = False) -> Path:
@@ -325,20 +364,17 @@ def _hash_file(path: Path) -> str:
     return str(hasher.id())
 
 
-def _zipped(folder: Path) -> Path:
-    """A folder as a zip: sorted names, no times, stored without compression, so that it is the same every time."""
+def _zipped(workspace: Workspace, ref: Ref, folder: Path) -> Path:
+    """A folder's zip, beside its copy."""
     target = folder.with_name(f"{folder.name}.zip")
     part = target.with_name(f".{secrets.token_hex(8)}")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
-            info.external_attr = (path.stat().st_mode & 0o111 | 0o644) << 16
-            info.file_size = (
-                path.stat().st_size
-            )  # decides on zip64 headers, which Python 3.10 writes in its own way
-            with archive.open(info, "w") as out, path.open("rb") as source:
-                shutil.copyfileobj(source, out, 1 << 20)
-    part.replace(target)
+    try:
+        with part.open("xb") as file:
+            for piece in zip_of(workspace, ref):
+                file.write(piece)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
 
 

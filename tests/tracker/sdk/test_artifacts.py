@@ -197,17 +197,17 @@ def test_original_may_be_deleted_once_it_is_kept(task: Task, folder: Path, tmp_p
 
 
 def test_url_is_only_registered(task: Task, reopened: Reopen) -> None:
-    """Nothing is fetched; it has a place and no content."""
-    task.upload_artifact("remote", "https://example.com/data.csv")
+    """It has a place and no content; where it cannot be fetched, that is said."""
+    task.upload_artifact("remote", "http://127.0.0.1:9/data.csv")
     artifact = reopened(task).artifacts["remote"]
-    assert (artifact.url, artifact.hash, artifact.size) == ("https://example.com/data.csv", "", 0)
+    assert (artifact.url, artifact.hash, artifact.size) == ("http://127.0.0.1:9/data.csv", "", 0)
     assert artifact.get_local_copy() is None
     for call in (
         artifact.get,
         lambda: artifact.get_local_copy(raise_on_error=True),
         lambda: artifact.get(True, len),
     ):
-        with pytest.raises(BadValue, match=r"https://example\.com/data\.csv"):
+        with pytest.raises(BadValue, match=r"http://127\.0\.0\.1:9/data\.csv"):
             call()
 
 

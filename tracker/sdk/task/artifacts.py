@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tracker.sdk.artifacts import Artifacts
+    from tracker.sdk.deliveries import Deliveries
     from tracker.sdk.models import TaskModels
     from tracker.sdk.registered import Registered
 
@@ -21,6 +22,7 @@ class Outputs(Core):
     """Artifacts, and models as input and output."""
 
     _registered: Registered | None = None
+    _deliveries: Deliveries | None = None
 
     def upload_artifact(
         self,
@@ -56,8 +58,47 @@ class Outputs(Core):
             extension_name,
             serialization_function,
             sort_keys,
+            wait=wait_on_upload,
+            tries=1 + max(0, retries),
         )
         return uploads.upload(self, name, artifact_object, options)
+
+    @property
+    def output_uri(self) -> str | None:
+        """Where copies of artifacts and weights go besides the store; None: nowhere.
+
+        Set to a path or URL, True (the configured default) or None. Raises BadValue for what cannot be written.
+        """
+        return str(self._state.get("output_uri", "")) or None
+
+    @output_uri.setter
+    def output_uri(self, value: Any) -> None:
+        from tracker.sdk import deliveries
+
+        default = self._workspace.config.default_output_uri
+        self.set_key("output_uri", deliveries.destination(self, value, default) if value else "")
+
+    storage_uri = output_uri
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The task's copies under way to its destination."""
+        from tracker.sdk.deliveries import Deliveries
+
+        if self._deliveries is None:
+            self._deliveries = Deliveries(self)
+            if self._run is not None:
+                self._run.before_end(self._deliveries.close)
+        return self._deliveries
+
+    def wait_for_uploads(self) -> bool:
+        """Wait until all copies are at the destination, or have failed; whether they have."""
+        return self._deliveries is None or self._deliveries.wait()
+
+    def count(self, what: str) -> None:
+        """Add one to the task's health counter `what`; that of a task that does not run is left alone."""
+        if self._run is not None:
+            self._run.recorder.count(what)
 
     def register_artifact(
         self,
