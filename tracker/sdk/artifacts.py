@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from objstore import files
 from objstore.errors import Ambiguous, NotFound, StoreError
-from objstore.ids import Hasher, Kind, ObjectId
+from objstore.ids import Kind, ObjectId
 from objstore.records import Mode, TreeEntry
 from tracker import layout, trust
 from tracker.errors import BadValue, CorruptRecord, UsageError
 from tracker.reader import Thing
 from tracker.records import Ref, State
+from tracker.sdk.identify import hash_file
 
 if TYPE_CHECKING:
     from tracker.codecs import Encoded
@@ -340,7 +341,7 @@ def _matches(workspace: Workspace, ref: Ref, path: Path) -> bool:
     if path.is_symlink() or not path.exists():
         return False
     if ref.kind == "blob":
-        return path.is_file() and _hash_file(path) == ref.id
+        return path.is_file() and str(hash_file(path)) == ref.id
     try:
         entries = files.list_tree(workspace.store.objects, ObjectId.parse(ref.id))
     except NotFound:
@@ -354,14 +355,6 @@ def _matches(workspace: Workspace, ref: Ref, path: Path) -> bool:
 
 def _kind(entry: TreeEntry) -> str:
     return "tree" if entry.mode.kind is Kind.TREE else "blob"
-
-
-def _hash_file(path: Path) -> str:
-    hasher = Hasher(threads=2)
-    with path.open("rb") as file:
-        while part := file.read(1 << 22):
-            hasher.update(part)
-    return str(hasher.id())
 
 
 def _zipped(workspace: Workspace, ref: Ref, folder: Path) -> Path:
@@ -393,8 +386,13 @@ def store(workspace: Workspace, attach: Any, encoded: Encoded) -> dict[str, Any]
     if encoded.kind == "tree":
         folder = Path(str(payload))
         return {"$ref": workspace.store_with(lambda tx: files.put_folder(tx, folder, force=force), "tree")}
-    pairs: list[tuple[str, Path]] = list(payload)  # type: ignore[arg-type]  # kind "list"
-    return {"$ref": workspace.store_with(lambda tx: _put_list(tx, pairs, force), "tree")}
+    return {"$ref": store_list(workspace, list(payload))}  # type: ignore[arg-type]  # kind "list"
+
+
+def store_list(workspace: Workspace, pairs: list[tuple[str, Path]]) -> str:
+    """Store files under relative names as one folder; returns its "$ref". Raises OSError, StoreError."""
+    force = workspace.config.force_read
+    return workspace.store_with(lambda tx: _put_list(tx, pairs, force), "tree")
 
 
 def _put_list(transaction: Any, pairs: list[tuple[str, Path]], force: bool) -> tuple[ObjectId, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker import layout
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from tracker.sdk.artifacts import Artifacts
     from tracker.sdk.deliveries import Deliveries
-    from tracker.sdk.models import TaskModels
+    from tracker.sdk.models import Model, TaskModels
     from tracker.sdk.registered import Registered
 
 
@@ -186,9 +187,83 @@ class Outputs(Core):
             return False
         return True
 
-    def link_model(self, direction: str, model_id: str, name: str) -> None:
-        """Link a model as input or output."""
-        self.set_key(f"model/{direction}/{model_id}", {"name": name})
+    def link_model(self, direction: str, model_id: str, name: str, created: int | None = None) -> None:
+        """Link a model as input or output. created: its place among the others, microseconds since the epoch."""
+        link = {"name": name} if created is None else {"name": name, "created": created}
+        if self.get_record(f"model/{direction}/{model_id}") != link:
+            self.set_key(f"model/{direction}/{model_id}", link)
+
+    @property
+    def input_models_id(self) -> dict[str, str]:
+        """Entry name to id of the models that it uses."""
+        from tracker.sdk.models.links import entries
+
+        return {name: key for key, name in entries(self._state, "input")}
+
+    @property
+    def output_models_id(self) -> dict[str, str]:
+        """Entry name to id of the models that it made."""
+        from tracker.sdk.models.links import entries
+
+        return {name: key for key, name in entries(self._state, "output")}
+
+    def update_output_model(
+        self,
+        model_path: str | Path,
+        name: str | None = None,
+        comment: str | None = None,
+        tags: Sequence[str] | None = None,
+        model_name: str | None = None,
+        iteration: int | None = None,
+        auto_delete_file: bool = True,
+    ) -> str:
+        """Store weights as a new output model, then delete the local file unless `auto_delete_file` is False.
+
+        Returns its url. The model is called `model_name`, else "TASK - name", else as the task. Raises BadValue for a
+        file that is not there; "" when the store could not be written, and then the file stays.
+        """
+        from tracker.sdk.models import OutputModel
+
+        own = str(self.get_record("name"))
+        model = OutputModel(
+            task=self,  # type: ignore[arg-type]  # every Outputs is a Task
+            name=model_name or (f"{own} - {name}" if name else own),
+            tags=tags,
+            comment=comment,
+        )
+        return model.update_weights(
+            model_path, iteration=iteration, auto_delete_file=auto_delete_file, delete_always=True
+        )
+
+    def set_input_model(
+        self,
+        model_id: str | None = None,
+        model_name: str | None = None,
+        update_task_design: bool = True,
+        update_task_labels: bool = True,
+        name: str | None = None,
+    ) -> None:
+        """Link a model, by id or by its own name, as an input under `name`; its design and labels become the task's.
+
+        Raises TaskNotFound for a model that is not there.
+        """
+        from tracker.sdk.models import InputModel
+
+        model = InputModel(model_id, name=model_name, workspace=self._workspace)
+        self.link_model("input", model.id, name or model.name)
+        for wanted, setter, value in (
+            (update_task_design, "set_model_config", model.config_text),
+            (update_task_labels, "set_model_label_enumeration", model.labels),
+        ):
+            if wanted and value:
+                getattr(self, setter, lambda _: None)(value)  # of another chapter of Task, which may lack it
+
+    def remove_input_models(self, models_to_remove: Sequence[str | Model]) -> None:
+        """Unlink input models, by id or as models; others stay."""
+        for model in models_to_remove:
+            key = model if isinstance(model, str) else model.id
+            if self.get_record(f"model/input/{key}") is not None:
+                self.set_key(f"model/input/{key}", None)
 
 
 def _check_artifact_name(name: object) -> None:
