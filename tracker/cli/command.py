@@ -56,7 +56,14 @@ class Call:
 
 
 def find_task(workspace: Workspace, prefix: str) -> str:
-    """The id of the task that an id, or its beginning, stands for. Raises NotFound, Ambiguous, InvalidName, Corrupt."""
+    """The id of the task that an id, its beginning or an alias means.
+
+    Raises NotFound, Ambiguous, InvalidName, Corrupt.
+    """
+    from tracker import aliases
+
+    if aliases.is_alias(prefix):
+        prefix = aliases.target(workspace, prefix)
     try:
         return workspace.resolve_task(prefix)
     except NotFound:

@@ -306,7 +306,7 @@ def test_several_files_are_a_package(task: Task, reopened: Reopen, tmp_path: Pat
         {"weights_filenames": [], "weights_path": "x"},
     ):
         with pytest.raises(BadValue):
-            model.update_weights_package(**bad)  # type: ignore[arg-type]  # what is refused here
+            model.update_weights_package(**bad)
     zipped = tmp_path / "own.zip"
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.writestr("inner.bin", "x")

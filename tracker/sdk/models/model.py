@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "package"  # the system tag of weights that are several files, as in ClearML
 _ARCHIVED = "system_tag/archived"
+_ID_SIZE = 32  # digits of an id
 _PREFIX_MIN = 6  # digits of an id or hash that may stand for it
 
 
@@ -347,6 +348,8 @@ def find(workspace: Workspace, text: object) -> str:
         raise BadValue(f"a model's id is text, not {text!r}")
     if aliases.is_alias(text):
         text = aliases.target(workspace, text)
+    if len(text) != _ID_SIZE:
+        return _by_prefix(workspace, text)
     try:
         thing = workspace.thing(text)
     except TaskNotFound:
