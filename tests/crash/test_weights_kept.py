@@ -1,4 +1,4 @@
-"""A local file of weights is deleted only once what was stored of it is durable, whatever kills the process and when."""
+"""A local file of weights is deleted only once what was stored of it is durable, whatever kills the process."""
 
 from __future__ import annotations
 
