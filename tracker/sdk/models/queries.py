@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objstore.errors import Conflict, StoreError
@@ -74,9 +73,8 @@ def by_weights(workspace: Workspace, url: str, content: str = "") -> Thing | Non
             return thing
     for thing in found:
         weights = thing.state.get("weights") or {}
-        # A place alone is no proof: what lies there may have been overwritten since it was recorded.
-        same = weights.get("url") == url or (weights.get("path") and Path(weights["path"]).as_uri() == url)
-        if same and not (content and weights_hash(thing)):
+        # A place is no proof where contents can be compared: what lies there may have been overwritten since.
+        if weights.get("url") == url and not (content and weights_hash(thing)):
             return thing
     return None
 

@@ -78,7 +78,7 @@ def keep(task: Outputs, path: Path) -> dict[str, Any] | None:
         )
         return _registered(path, size)
     try:
-        return {"$ref": _store(task, path), "path": os.path.abspath(path)}
+        return {"$ref": _store(task, path)}
     except (OSError, StoreError) as error:
         task.fault(f"the weights {path.name} were not stored: {error}", error)
         return None
