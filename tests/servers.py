@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -52,8 +53,9 @@ def s3_server(folder: Path) -> Iterator[str | None]:
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[str]:
-    """The URL of a server that gives, takes and deletes the files of a folder."""
+def web_server(folder: Path, password: str = "") -> Iterator[str]:
+    """The URL of a server that gives, takes and deletes the files of a folder; from who says `user:password`."""
+    expected = f"Basic {b64encode(password.encode()).decode()}"
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *given: Any, **named: Any) -> None:
@@ -63,6 +65,10 @@ def web_server(folder: Path) -> Iterator[str]:
             path = Path(self.translate_path(self.path))
             if "forbidden" in self.path:
                 self.send_error(403)
+                return
+            if password and self.headers.get("Authorization") != expected:
+                self._body()
+                self.send_error(401)
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self._body())

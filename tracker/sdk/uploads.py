@@ -89,7 +89,7 @@ def _deliver(task: Outputs, name: str, record: Mapping[str, Any], options: Optio
     def done() -> None:
         now = task.get_record(f"artifact/{name}")
         if now and now.get("$ref") == record["$ref"]:  # else it was replaced or deleted meanwhile
-            task.set_key(f"artifact/{name}", {**now, "url": url})
+            task.set_key(f"artifact/{name}", {**now, "url": naming.public(url)})
 
     read, size = deliveries.contents(task, ref)
     delivery = deliveries.Delivery(url, f"artifact {name!r}", read, size, done, options.tries)

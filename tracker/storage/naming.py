@@ -7,6 +7,13 @@ from typing import Final
 _SPELLED: Final = frozenset("#\"';?:@&=+$,%!\\<>|*")  # ClearML's, and those that some file system cannot hold
 
 
+def public(url: str) -> str:
+    """A URL without a user and password in it, as it may be recorded."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if scheme != "file" else url
+
+
 def escaped(name: str) -> str:
     """A name as one part of a URL's path: `/` is `.slash.`, what URLs and file systems obey is `0xNN`."""
     spelled = "".join(

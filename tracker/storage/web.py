@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from objstore.errors import NotFound, RemoteError
 from tracker.storage.protocol import CONNECT, PIECE, RETRIES, TIMEOUT, Entry
@@ -22,12 +22,14 @@ class WebPlace:
     """Files below a URL. Raises ModuleNotFoundError that names the extra where urllib3 is missing."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._pool = _pool(url)
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        self._url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"  # no message shows a password
+        self._pool = _pool(self._url, parts.username, parts.password)
 
     def put(self, name: str, pieces: Iterable[bytes], size: int | None = None) -> None:
         """One PUT, and no second try: the pieces may be there only once. Whole or not is the server's care."""
-        headers = {"Content-Type": "application/octet-stream"}
+        headers = {**self._pool.headers, "Content-Type": "application/octet-stream"}
         if size is not None:
             headers["Content-Length"] = str(size)
         with self._told(name):
@@ -100,7 +102,7 @@ class WebPlace:
             raise RemoteError(f"{self._url}/{name}: {error}") from error
 
 
-def _pool(url: str) -> PoolManager:
+def _pool(url: str, user: str | None, password: str | None) -> PoolManager:
     try:
         import urllib3
     except ModuleNotFoundError as error:
@@ -111,4 +113,7 @@ def _pool(url: str) -> PoolManager:
         "timeout": Timeout(CONNECT, TIMEOUT),
         "retries": Retry(RETRIES, backoff_factor=0.2),
     }
+    if user is not None:
+        auth = f"{unquote(user)}:{unquote(password or '')}"
+        options["headers"] = urllib3.make_headers(basic_auth=auth)
     return urllib3.PoolManager(**options)

@@ -214,3 +214,22 @@ def test_registered_url_is_fetched(start: Start, tmp_path: Path, monkeypatch: py
         assert Path(found.get_local_copy() or "").read_text() == "a,b"
         assert found.get().read_text() == "a,b"
         assert found.get(deserialization_function=bytes.decode) == "a,b"
+
+
+def test_password_of_a_destination_is_used_and_not_recorded(
+    start: Start, tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    """Neither in the record nor in a warning."""
+    pytest.importorskip("urllib3")
+    (tmp_path / "web").mkdir()
+    with servers.web_server(tmp_path / "web", password="user:p@ss") as url:
+        task = start(output_uri=url.replace("://", "://user:p%40ss@"))
+        task.upload_artifact("a", "text", wait_on_upload=True)
+        assert said() == []
+        assert task.artifacts["a"].url.startswith(f"{url}/sdk/")
+        task.output_uri = url.replace("://", "://user:wrong@")
+        task.upload_artifact("b", "text", wait_on_upload=True)
+        (line,) = said()
+        assert "the server answered 401" in line
+        assert "wrong" not in line
+    assert "p%40ss" not in str(task._state)

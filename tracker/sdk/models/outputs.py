@@ -295,7 +295,7 @@ class OutputModel(Model):
 
         def done() -> None:
             if self._values["weights"] is sent:  # else newer weights took their place meanwhile
-                self._values["weights"] = {**sent, "url": url}
+                self._values["weights"] = {**sent, "url": naming.public(url)}
                 self._edit({})
             if marks:
                 weights.discard(self._task, marks)
@@ -304,7 +304,7 @@ class OutputModel(Model):
         delivery = deliveries.Delivery(url, f"the weights {file}", read, size, done)
         if in_background and self._task.runs_here:
             self._task.deliveries.send(delivery)
-            return url
+            return naming.public(url)
         self._task.deliveries.deliver(delivery)
         return self.url
 

@@ -24,6 +24,7 @@ class Outputs(Core):
 
     _registered: Registered | None = None
     _deliveries: Deliveries | None = None
+    _destination: str | None = None  # as it was given here: a record may have it without the password in it
 
     def upload_artifact(
         self,
@@ -70,14 +71,17 @@ class Outputs(Core):
 
         Set to a path or URL, True (the configured default) or None. Raises BadValue for what cannot be written.
         """
-        return str(self._state.get("output_uri", "")) or None
+        known = self._destination
+        return (str(self._state.get("output_uri", "")) if known is None else known) or None
 
     @output_uri.setter
     def output_uri(self, value: Any) -> None:
         from tracker.sdk import deliveries
+        from tracker.storage import naming
 
         default = self._workspace.config.default_output_uri
-        self.set_key("output_uri", deliveries.destination(self, value, default) if value else "")
+        self._destination = deliveries.destination(self, value, default) if value else ""
+        self.set_key("output_uri", naming.public(self._destination))
 
     storage_uri = output_uri
 

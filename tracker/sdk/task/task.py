@@ -92,10 +92,8 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
             and self._run.identity.owner
             and (output_uri or (default and output_uri is None))
         ):
-            from tracker.sdk import deliveries
-
             try:
-                self.set_key("output_uri", deliveries.destination(self, output_uri, default))
+                self.output_uri = True if output_uri is None else output_uri
             except BadValue as error:
                 self.mark_failed(status_reason=f"output_uri: {error}")
                 raise
