@@ -60,7 +60,9 @@ def test_the_template_shows_every_setting_with_its_default(tmp_path: Path) -> No
         r"(?m)^# ([\w.]+ = .+)$", (template_dir() / layout.CONFIG_FILE).read_text(encoding="utf-8")
     )
     (tmp_path / layout.CONFIG_FILE).write_text("\n".join(shown), encoding="utf-8")
-    assert [line.split(" = ")[0].replace(".", "_") for line in shown] == [field.name for field in fields(Config)]
+    assert [line.split(" = ")[0].replace(".", "_") for line in shown] == [
+        field.name for field in fields(Config)
+    ]
     assert load(tmp_path, environment={}) == Config()
 
 

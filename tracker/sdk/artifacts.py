@@ -48,6 +48,11 @@ class Artifact:
         return str(self._record["type"])
 
     @property
+    def file(self) -> str:
+        """What its file is called."""
+        return str(self._record.get("file", ""))
+
+    @property
     def mode(self) -> str:
         """`output`, as ClearML has it."""
         return "output"

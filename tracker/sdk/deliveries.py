@@ -87,6 +87,7 @@ class Deliveries:
 
         home = delivery.url.partition("://")[2].partition("/")[0]
         if self._down.get(home, 0.0) > time.monotonic():
+            self._task.count("undelivered")
             return False
         for left in reversed(range(max(1, delivery.tries))):
             try:

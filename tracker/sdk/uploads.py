@@ -68,7 +68,7 @@ def upload(task: Outputs, name: str, value: Any, options: Options) -> bool:
     if encoded.kind == "bytes" and "$ref" in place:  # any of these may turn out to need unpickling
         record["mac"] = trust.sign(task.id, Ref.parse(place["$ref"]).id)
     task.set_key(f"artifact/{name}", record)
-    if task.output_uri and "$ref" in place:
+    if task.destination and "$ref" in place:
         _deliver(task, name, record, options)
     path = Path(str(encoded.payload)) if encoded.kind in ("file", "tree") else None
     whole = not place.get("$ref", "").startswith("tree:") or _comes_back(task, name, place["$ref"])
@@ -84,7 +84,7 @@ def _deliver(task: Outputs, name: str, record: Mapping[str, Any], options: Optio
 
     ref = Ref.parse(record["$ref"])
     folder = naming.task_folder(str(task.get_record("project")), str(task.get_record("name")), task.id)
-    url = f"{task.output_uri}/{naming.artifact_name(folder, name, record['file'])}"
+    url = f"{task.destination}/{naming.artifact_name(folder, name, record['file'])}"
 
     def done() -> None:
         now = task.get_record(f"artifact/{name}")
@@ -124,6 +124,8 @@ def _delete(path: Path) -> None:
 
 def delete(task: Outputs, names: Sequence[str], strict: bool, copies: bool, silent: bool) -> bool:
     """Remove artifacts by name; see Task.delete_artifacts."""
+    from tracker.storage import naming
+
     known = task.artifacts
     done = True
     for name in names:
@@ -138,8 +140,8 @@ def delete(task: Outputs, names: Sequence[str], strict: bool, copies: bool, sile
             done = False
             continue
         task.unregister_artifact(name)
-        url = known[name].url
-        if copies and known[name].hash and not url.startswith("tracker://"):
+        url, file = known[name].url, known[name].file
+        if copies and naming.is_copy(url, task.id, "artifacts", name, file):
             _remove_copy(task, name, url)
         task.set_key(f"artifact/{name}", None)
     return done

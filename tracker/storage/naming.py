@@ -36,6 +36,11 @@ def artifact_name(folder: str, name: str, file: str) -> str:
     return f"{folder}/artifacts/{escaped(name)}/{escaped(file)}"
 
 
+def is_copy(url: str, key: str, *parts: str) -> bool:
+    """Whether a URL has the end that copies of this task have: a record from elsewhere may name any file at all."""
+    return url.endswith(f".{key}/{'/'.join(map(escaped, parts))}")
+
+
 def model_name(folder: str, file: str) -> str:
     """A weights file below a destination."""
     return f"{folder}/models/{escaped(file)}"

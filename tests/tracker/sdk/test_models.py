@@ -458,6 +458,8 @@ def test_imported_model_is_registered_once(start: Start, tmp_path: Path) -> None
     assert model.get_weights() == str(path)
     assert InputModel.import_model(path.as_uri(), name="another").id == model.id
     assert Model(model.hash).id == model.id
+    path.write_bytes(b"other content at the same place")
+    assert InputModel.load_model(str(path)) is None
     far = InputModel.import_model("https://example.com/x/net.onnx?y", create_as_published=True)
     assert (far.name, far.framework, far.published) == ("net", "ONNX", True)
     assert InputModel.import_model("https://example.com/x/net.onnx?y").id == far.id

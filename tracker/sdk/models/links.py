@@ -64,12 +64,12 @@ class TaskModels(Mapping[str, ModelList]):
         return 2
 
 
-def linked(workspace: Workspace, state: State) -> TaskModels:
+def linked(workspace: Workspace, state: State, task: str = "") -> TaskModels:
     """The models that a task's state links to, in the order of their making, else of linking."""
 
     def listed(direction: str) -> ModelList:
         found = entries(state, direction)
-        return ModelList([(name, Model._of(workspace, key)) for key, name in found])
+        return ModelList([(name, Model._of(workspace, key, task)) for key, name in found])
 
     return TaskModels(listed("input"), listed("output"))
 

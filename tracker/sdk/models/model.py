@@ -34,11 +34,13 @@ class Model:
         self._workspace = workspace or open_workspace()
         self._id = find(self._workspace, model_id)
 
+    _maker = ""
+
     @classmethod
-    def _of(cls, workspace: Workspace, key: str) -> Model:
-        """A model that a task links to, whether its record is here or not."""
+    def _of(cls, workspace: Workspace, key: str, maker: str = "") -> Model:
+        """A model that a task links to, whether its record is here or not. maker: the task that may have made it."""
         model = object.__new__(cls)
-        model._workspace, model._id = workspace, key
+        model._workspace, model._id, model._maker = workspace, key, maker
         return model
 
     # --- what is known of it -----------------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class Model:
         """
         weights, ref = self._weights, self._ref()
         if ref is not None:
-            thing = self._workspace.thing(self._id)
+            thing = self._workspace.thing(self._id, self._maker)
             found = artifacts.local_copy(
                 self._workspace, thing, ref, str(weights["file"]), fresh=force_download
             )
@@ -311,7 +313,7 @@ class Model:
 
     @property
     def _state(self) -> State:
-        return self._workspace.thing(self._id).state
+        return self._workspace.thing(self._id, self._maker).state
 
     @property
     def _weights(self) -> dict[str, Any]:

@@ -254,7 +254,7 @@ class OutputModel(Model):
 
         chosen = given if given is not None else self._upload_uri or self._default_upload_uri
         if chosen is None or chosen is True:
-            return self._task.output_uri or (self._workspace.config.default_output_uri if chosen else "")
+            return self._task.destination or (self._workspace.config.default_output_uri if chosen else "")
         return str(chosen) if chosen == self._upload_uri else deliveries.destination(self._task, chosen, "")
 
     def _register(self, url: str, file: str | None, iteration: int | None, is_package: bool) -> None:

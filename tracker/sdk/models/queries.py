@@ -10,6 +10,7 @@ from objstore.errors import Conflict, StoreError
 from tracker import layout
 from tracker.sdk import identify, parameters
 from tracker.sdk.models.model import created, weights_hash
+from tracker.storage import naming
 from tracker.storage.registry import is_local, local_path
 
 if TYPE_CHECKING:
@@ -106,11 +107,19 @@ def remove(workspace: Workspace, key: str, *, copies: bool, force: bool) -> None
     maker = workspace.tasks().get(str(thing.state.get("task", "")))
     if maker is not None:
         _unlink(workspace, maker.key, key)
-    if copies and "$ref" in weights and weights.get("url"):
+    if copies and naming.is_copy(
+        str(weights.get("url")), str(thing.state.get("task")), "models", _copied(weights)
+    ):
         from tracker.storage import file_at
 
         place, name = file_at(weights["url"])
         place.delete(name)
+
+
+def _copied(weights: Mapping[str, Any]) -> str:
+    """What the copy of weights is called: a folder's is a zip."""
+    file = str(weights.get("file", ""))
+    return f"{file.removesuffix('.zip')}.zip" if str(weights.get("$ref", "")).startswith("tree:") else file
 
 
 def _unlink(workspace: Workspace, task: str, key: str) -> None:

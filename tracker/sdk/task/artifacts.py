@@ -86,6 +86,15 @@ class Outputs(Core):
     storage_uri = output_uri
 
     @property
+    def destination(self) -> str:
+        """Where copies go from here: what was said here, or for the run. What a record from elsewhere names may be
+        anybody's bucket, and gets nothing that is added later.
+        """
+        if self._destination is None and not self.runs_here:
+            return ""
+        return self.output_uri or ""
+
+    @property
     def deliveries(self) -> Deliveries:
         """The task's copies under way to its destination."""
         from tracker.sdk.deliveries import Deliveries
@@ -170,7 +179,7 @@ class Outputs(Core):
         """`models['input']` and `models['output']`."""
         from tracker.sdk import models
 
-        return models.linked(self._workspace, self._fresh().state if self._run else self._state)
+        return models.linked(self._workspace, self._fresh().state if self._run else self._state, self._key)
 
     def get_models(self) -> TaskModels:
         """The same."""
