@@ -69,8 +69,9 @@ def find_task(workspace: Workspace, prefix: str) -> str:
     except NotFound:
         for key, thing in workspace.things().items():
             if key.startswith(prefix) and thing.state.kind != layout.TASK:
+                verb = "models" if thing.state.kind == layout.MODEL else "cat"
                 raise NotFound(
-                    f"{key} is a {thing.state.kind}, no task: `tracker cat {prefix}` shows it"
+                    f"{key} is a {thing.state.kind}, no task: `tracker {verb} {prefix}` shows it"
                 ) from None
             if key.startswith(prefix):
                 raise NotFound(
