@@ -9,12 +9,25 @@ from tracker.sdk.task import Task
 
 if TYPE_CHECKING:
     from tracker.errors import UsageError
+    from tracker.sdk.artifacts import artifact
     from tracker.sdk.logger import Logger
     from tracker.sdk.models import InputModel, Model, OutputModel
+    from tracker.sdk.storage import StorageManager
     from tracker.sdk.types import TaskTypes
 
 __version__ = "0.1.0"
-__all__ = ["InputModel", "Logger", "Model", "OutputModel", "Task", "TaskTypes", "UsageError", "__version__"]
+__all__ = [
+    "InputModel",
+    "Logger",
+    "Model",
+    "OutputModel",
+    "StorageManager",
+    "Task",
+    "TaskTypes",
+    "UsageError",
+    "__version__",
+    "artifact",
+]
 
 # Arguments may be parsed before Task.init: the command line is watched from the import on.
 tap()
@@ -24,8 +37,10 @@ _LAZY = {
     "Logger": "tracker.sdk.logger",
     "Model": "tracker.sdk.models",
     "OutputModel": "tracker.sdk.models",
+    "StorageManager": "tracker.sdk.storage",
     "TaskTypes": "tracker.sdk.types",
     "UsageError": "tracker.errors",
+    "artifact": "tracker.sdk.artifacts",
 }
 
 

@@ -26,7 +26,10 @@ class Garbled(BadValue):
 class Config:
     """Settings. strict: faults of the environment raise instead of warn; close_timeout: seconds to wait at exit for
     what is still being stored; allow_pickle: load pickled artifacts without being asked; force_read: read files that
-    are stored again, though they look unchanged; redact: leave out secrets of what is recorded.
+    are stored again, though they look unchanged; redact: leave out secrets of what is recorded;
+    block_pickled_artifacts: load no pickle at all, one's own neither; default_output_uri: where copies of artifacts and
+    weights go besides; models_store: "content" keeps weights in the store, "register" only their place;
+    models_max_size: bytes above which weights are registered only, 0: no limit.
     """
 
     strict: bool = False
@@ -34,6 +37,14 @@ class Config:
     allow_pickle: bool = False
     force_read: bool = False
     redact: bool = True
+    block_pickled_artifacts: bool = False
+    default_output_uri: str = ""
+    models_store: str = "content"
+    models_max_size: float = 0.0
+
+
+_CHOICES = {"models_store": ("content", "register")}
+_CLEARML = {"CLEARML_DEFAULT_OUTPUT_URI": "default_output_uri"}  # ClearML's variables that mean the same
 
 
 def load(store: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -42,6 +53,8 @@ def load(store: Path | None, environment: Mapping[str, str] = os.environ) -> Con
     for path in (user_config(environment), store / "config.toml" if store else None):
         if path is not None and path.is_file():
             config = _apply(config, _read(path), str(path))
+    found = {field: environment[name] for name, field in _CLEARML.items() if name in environment}
+    config = _apply(config, found, "the environment (CLEARML_…)")
     found = {
         f.name: environment[name]
         for f in fields(Config)
@@ -89,6 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _apply(config: Config, found: Mapping[str, Any], where: str) -> Config:
     changes: dict[str, Any] = {}
+    found = {**found, **_flat(found)}
     for field in fields(Config):
         if field.name in found:
             changes[field.name] = _cast(
@@ -97,7 +111,19 @@ def _apply(config: Config, found: Mapping[str, Any], where: str) -> Config:
     return replace(config, **changes) if changes else config
 
 
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of tables: `store` in [models] is models_store."""
+    tables = {name: table for name, table in found.items() if isinstance(table, Mapping)}
+    return {f"{name}_{key}": value for name, table in tables.items() for key, value in table.items()}
+
+
 def _cast(value: Any, kind: type, name: str, where: str) -> Any:
+    if kind is str:
+        choices = _CHOICES.get(name, ())
+        if not isinstance(value, str) or (choices and value not in choices):
+            expected = f"one of {', '.join(choices)}" if choices else "text"
+            raise BadValue(f"{name} in {where} is {value!r}: it must be {expected}")
+        return value
     if kind is bool:
         if isinstance(value, bool):
             return value

@@ -121,9 +121,13 @@ def artifacts(state: State) -> tuple[Item, ...]:
 
 
 def linked_models(state: State, direction: str, models: Models) -> tuple[Item, ...]:
-    """The models that a task links to as "input" or "output", in the order in which they were linked."""
+    """The models that a task links to as "input" or "output", in the order of their making, else of linking."""
     start = f"model/{direction}/"
-    links = sorted((e.stamp, k) for k, e in state.keys.items() if k.startswith(start) and e.value is not None)
+    links = sorted(
+        (whole(e.value.get("created")) or e.stamp, k)
+        for k, e in state.keys.items()
+        if k.startswith(start) and e.value is not None
+    )
     found = []
     for _, key in links:
         link, model_id = state.get(key), key[len(start) :]

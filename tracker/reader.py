@@ -80,14 +80,13 @@ class Reader:
             found.update(self._with(found, heads.get(key, []), key, sources))
         return found
 
-    def thing(self, key: str) -> Thing:
-        """One of them. Raises NotFound."""
+    def thing(self, key: str, maker: str = "") -> Thing:
+        """One of them. Raises NotFound. maker: the task of a model that only its journal may know; saves a search."""
         sources = journals(self.store.root, key)
         heads = self.store.heads.of(key)
         found = self._sealed({key: heads} if heads else {})
-        maker = found[key].state.get("task") if key in found else None
-        if not sources and maker is not None:  # a model, which the journals of its task may have changed
-            maker = str(maker)
+        maker = str(found[key].state.get("task") or "") if key in found else maker
+        if not sources and maker:  # a model, which the journals of its task may have changed
             sources, heads = journals(self.store.root, maker), self.store.heads.of(maker)
             found.update(self._sealed({maker: heads} if heads else {}))
             found.update(self._with(found, heads, maker, sources))

@@ -111,10 +111,10 @@ class Workspace:
             if t.state.kind == layout.TASK and not t.state.get("deleted")
         }
 
-    def thing(self, key: str) -> Thing:
-        """One task, model, alias or pin as it stands now. Raises TaskNotFound."""
+    def thing(self, key: str, maker: str = "") -> Thing:
+        """One task, model, alias or pin as it stands now; maker: of a model, where it is known. Raises TaskNotFound."""
         try:
-            return self._reader.thing(key)
+            return self._reader.thing(key, maker)
         except NotFound as error:
             raise TaskNotFound(f'Task ID "{key}" could not be found in {self.root}') from error
 

@@ -184,6 +184,16 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        "upload",
+        1,
+        (
+            Row("stored_mib", "1 GiB logged: file, array, folder, weights; stored", "MiB"),
+            Row("over_mib", "  at the peak, more than that (store, caches, /tmp)", "MiB", "<= 64"),
+            Row("seconds", "  in", "s"),
+            Row("peak_mib", "  peak memory, with an array of 256 MiB", "MiB"),
+        ),
+    ),
+    Benchmark(
         "gc",
         1,
         (

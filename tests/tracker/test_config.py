@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,36 @@ def test_template_shows_the_defaults(checkout: Path) -> None:
     shown = [
         line[2:] for line in text.splitlines() if line.startswith("# ") and " = " in line and line[-1] != "."
     ]
-    assert len(shown) == 5
-    for line in shown:
-        name, _, value = line.partition(" = ")
-        assert str(getattr(Config(), name)).lower() == value
+    found = dict(line.split(" = ") for line in shown)
+    default = {
+        name: f'"{value}"' if isinstance(value, str) else str(value).lower()
+        for name, value in asdict(Config()).items()
+    }
+    assert {name.replace(".", "_"): value for name, value in found.items()} == default
+
+
+def test_settings_of_models_are_a_table(tmp_path: Path) -> None:
+    """Or dotted keys, or variables; what is no choice is named."""
+    for text in (
+        '[models]\nstore = "register"\nmax_size = 5',
+        'models.store = "register"\nmodels.max_size = 5',
+    ):
+        found = config.load(settings(tmp_path, text), {})
+        assert (found.models_store, found.models_max_size) == ("register", 5.0)
+    assert config.load(None, {"TRACKER_MODELS_STORE": "register"}).models_store == "register"
+    with pytest.raises(BadValue, match=r"models_store .* 'cloud': it must be one of content, register"):
+        config.load(settings(tmp_path, 'models.store = "cloud"'), {})
+    with pytest.raises(BadValue, match=r"default_output_uri .* 3: it must be text"):
+        config.load(settings(tmp_path, "default_output_uri = 3"), {})
+
+
+def test_destination_may_be_named_by_clearmls_variable(tmp_path: Path) -> None:
+    """Which ours beats, and which beats the files."""
+    store = settings(tmp_path, 'default_output_uri = "/file"')
+    clearml = {"CLEARML_DEFAULT_OUTPUT_URI": "/clearml"}
+    assert config.load(store, {}).default_output_uri == "/file"
+    assert config.load(store, clearml).default_output_uri == "/clearml"
+    assert config.load(store, {**clearml, "TRACKER_DEFAULT_OUTPUT_URI": ""}).default_output_uri == ""
 
 
 def test_folders_follow_xdg() -> None:

@@ -32,6 +32,9 @@ COMMANDS: Final = {
         "Read", "objects", "Fetch an artifact, a model or an object, verified, into a file or folder."
     ),
     "cat": Listed("Read", "objects", "Print an object: a blob's bytes, a tree's entries, a record."),
+    "models": Listed("Read", "models", "List models, or show one."),
+    "which": Listed("Read", "which", "Find what holds a file's content."),
+    "tag": Listed("Care", "tag", "Tag tasks and models, and give them aliases."),
     "remote": Listed("Share", "remotes", "Name the stores to share with."),
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),

@@ -16,7 +16,7 @@ import click
 from objstore import layout as store_layout
 from objstore.errors import Ambiguous, Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId
-from tracker import layout, pages
+from tracker import aliases, layout, pages
 from tracker.cli import documents, render
 from tracker.cli.command import Call, Command
 from tracker.cli.page import page_of, print_items
@@ -117,7 +117,7 @@ def cat(call: Call, what: str) -> None:
     """Print an object: a blob's bytes, a tree's entries, a commit or the record of a task or model as JSON."""
     workspace = call.open()
     if ":" not in what and not _is_held(workspace, what):
-        target = workspace.resolve(what)
+        target = aliases.target(workspace, what) if aliases.is_alias(what) else workspace.resolve(what)
         if isinstance(target, str):
             _print_record(call, target, workspace.thing(target).state.encode())
             return
@@ -149,6 +149,8 @@ def _named(what: str) -> Iterator[None]:
 def resolve(workspace: Workspace, what: str) -> Found:
     """The object that `ID|HASH[:NAME]` stands for. Raises NotFound, Ambiguous, InvalidName, NameMissing."""
     prefix, _, name = what.partition(":")
+    if aliases.is_alias(prefix):
+        prefix = aliases.target(workspace, prefix)
     if _is_held(workspace, prefix):
         return Found(prefix, Kind.BLOB, held=workspace.find_content(prefix))
     target = workspace.resolve(prefix)

@@ -91,6 +91,10 @@ class Run:
             self._undo.append(capture.install_all(self.recorder, chosen))
             self.captured = chosen
 
+    def before_end(self, call: Undo) -> None:
+        """Have something done before the journal is closed: what was called last comes first."""
+        self._undo.append(call)
+
     def finish(self, outcome: Outcome) -> None:
         """End this process's part: undo the captures, set the status if it is ours, close, seal.
 

@@ -60,8 +60,9 @@ def test_the_id_of_a_model_is_no_task(sample: Sample) -> None:
     done = sample.cli("show", model[:8])
     assert (done.code, done.err) == (
         3,
-        f"tracker: {model} is a model, no task: `tracker cat {model[:8]}` shows it\n",
+        f"tracker: {model} is a model, no task: `tracker models {model[:8]}` shows it\n",
     )
+    assert sample.cli("models", model[:8], "--json").json["models"][0]["id"] == model
     assert sample.cli("cat", model[:8]).json["kind"] == "model"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracker import names
-from tracker.errors import UsageError
+from tracker.errors import BadValue, UsageError
 from tracker.notice import say
 from tracker.sdk import current
 from tracker.sdk.task.artifacts import Outputs
@@ -61,7 +61,7 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
             if main is not None:
                 return main._again(project, name, kind)
             captures = _captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
-            return cls._start(project, name, kind, found_tags, captures)
+            return cls._start(project, name, kind, found_tags, captures)._with_destination(output_uri)
 
     @classmethod
     def _start(
@@ -83,6 +83,21 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
             verb = "continuing task id" if run.resumed else "created new task id"
             say(f"{verb}={who.key} ({project} / {name})")
         return task
+
+    def _with_destination(self, output_uri: str | bool | None) -> Task:
+        """The task, once it is known where copies go. What cannot be written ends the run, and raises BadValue."""
+        default = self._workspace.config.default_output_uri
+        if (
+            self._run is not None
+            and self._run.identity.owner
+            and (output_uri or (default and output_uri is None))
+        ):
+            try:
+                self.output_uri = True if output_uri is None else output_uri
+            except BadValue as error:
+                self.mark_failed(status_reason=f"output_uri: {error}")
+                raise
+        return self
 
     def _again(self, project: str | None, name: str | None, kind: str) -> Task:
         for what, given, have in (
