@@ -10,7 +10,8 @@ import pytest
 from blake3 import blake3
 
 if TYPE_CHECKING:
-    from tests.commands import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 SCRIPT = """
 from pathlib import Path
