@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tracker.capture.argparse_ import tap
@@ -16,8 +17,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["InputModel", "Logger", "Model", "OutputModel", "Task", "TaskTypes", "UsageError", "__version__"]
 
+
+def _stored_arguments() -> dict[str, str]:
+    """What a task that this process was started to run again has as arguments, until `Task.init` knows it."""
+    if "TRACKER_RUN_TASK" not in os.environ and "CLEARML_TASK_ID" not in os.environ:
+        return {}
+    from tracker.sdk import replay
+
+    return replay.arguments()
+
+
 # Arguments may be parsed before Task.init: the command line is watched from the import on.
-tap()
+tap(early=_stored_arguments)
 
 _LAZY = {
     "InputModel": "tracker.sdk.models",
