@@ -10,12 +10,25 @@ from tracker.sdk.task import Task
 
 if TYPE_CHECKING:
     from tracker.errors import UsageError
+    from tracker.sdk.absent import Dataset, PipelineController, PipelineDecorator
     from tracker.sdk.logger import Logger
     from tracker.sdk.models import InputModel, Model, OutputModel
     from tracker.sdk.types import TaskTypes
 
 __version__ = "0.1.0"
-__all__ = ["InputModel", "Logger", "Model", "OutputModel", "Task", "TaskTypes", "UsageError", "__version__"]
+__all__ = [
+    "Dataset",
+    "InputModel",
+    "Logger",
+    "Model",
+    "OutputModel",
+    "PipelineController",
+    "PipelineDecorator",
+    "Task",
+    "TaskTypes",
+    "UsageError",
+    "__version__",
+]
 
 
 def _stored_arguments() -> dict[str, str]:
@@ -37,6 +50,10 @@ _LAZY = {
     "OutputModel": "tracker.sdk.models",
     "TaskTypes": "tracker.sdk.types",
     "UsageError": "tracker.errors",
+    # Only to be imported: to use one is an error that says what to use instead.
+    "Dataset": "tracker.sdk.absent",
+    "PipelineController": "tracker.sdk.absent",
+    "PipelineDecorator": "tracker.sdk.absent",
 }
 
 

@@ -168,7 +168,7 @@ def _connect_file(
     path = Path(given)
     if stored is None:
         try:
-            content = path.read_text(encoding="utf-8")
+            content = path.read_bytes().decode("utf-8")  # line ends included
         except (OSError, ValueError) as error:
             raise BadValue(f"configuration {name!r}: {given} cannot be read as text: {error}") from error
         store(task, name, content, path.suffix.removeprefix(".") or "file", description)
