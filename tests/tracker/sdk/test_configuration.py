@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Mode(enum.Enum):
 
 
 @pytest.fixture
-def edited(start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edited]:
+def edited(start: Start, monkeypatch: pytest.MonkeyPatch) -> Edited:
     """Closes a task, sets configuration texts, and runs it again in this process."""
     monkeypatch.setenv(identity.RUN_TASK, "")
 

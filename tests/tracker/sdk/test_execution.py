@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,9 @@ Said = Callable[[], list[str]]
 
 
 @pytest.fixture(autouse=True)
-def _own_wishes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test wishes for is no other's."""
     monkeypatch.setattr(execution, "wishes", Wishes())
-    return
 
 
 FOUND = "# Python 3.11.2\n\nAlpha == 1.0\nblake3 == 1.0.9\nzeta == 3\n\n# Local modules: mine\n"
@@ -171,7 +170,7 @@ def test_packages_are_text_file_or_list(task: Task, tmp_path: Path) -> None:
         ("r.txt", "x\n"),
         (["a", "b"], "a\nb"),
     ):
-        task.set_packages(given)  # type: ignore[arg-type]  # mypy takes the tuple's members for object
+        task.set_packages(given)
         assert task.get_requirements().pip == text
     wrong: Any = [1]
     with pytest.raises(BadValue, match="packages are a text"):

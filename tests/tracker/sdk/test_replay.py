@@ -6,7 +6,7 @@ import argparse
 import enum
 import pickle
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Color(enum.Enum):
 
 
 @pytest.fixture
-def again(start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Again]:
+def again(start: Start, monkeypatch: pytest.MonkeyPatch) -> Again:
     """Closes a task, sets parameters as somebody edits them, and runs it again in this process."""
     monkeypatch.setenv(identity.RUN_TASK, "")  # so that it is put back
 
@@ -257,9 +257,9 @@ def test_input_model_is_the_tasks(task: Task, again: Again, tmp_path: Path) -> N
     task.set_key(f"model/input/{made[0]}", None)
     task.link_model("input", made[1], "start")
     repeated = again(task)
-    model = InputModel(made[0])
-    repeated.connect(model, "start")
-    assert model.id == made[1]
+    used = InputModel(made[0])
+    repeated.connect(used, "start")
+    assert used.id == made[1]
     with pytest.raises(BadValue, match="need not be connected"):
         repeated.connect(OutputModel(task=repeated, name="model third"))
 
