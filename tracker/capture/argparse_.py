@@ -45,7 +45,7 @@ class ArgparseCapture:
     name = "argparse"
     module = "argparse"
 
-    def __init__(self, only: ArgumentParser | None = None) -> None:
+    def __init__(self, *, only: ArgumentParser | None = None) -> None:
         self._only = only  # the one parser that is recorded, instead of all
 
     def install(self, recorder: Recorder) -> Undo:

@@ -5,8 +5,6 @@ Finds nothing out itself: captures propose, and what is here adjusts or overrule
 
 from __future__ import annotations
 
-import base64
-import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -72,11 +70,13 @@ def begin(task: Execution) -> None:
 
 def _matching(patterns: Iterable[str]) -> dict[str, str]:
     """The variables that patterns ask for; `*` leaves out those of this program and of ClearML."""
+    from fnmatch import fnmatchcase
+
     found = {}
     for pattern in patterns:
         for name, value in os.environ.items():
             own = name.startswith(("TRACKER_", "CLEARML_", "TRAINS_"))
-            if fnmatch.fnmatchcase(name, pattern) and not (pattern == "*" and own):
+            if fnmatchcase(name, pattern) and not (pattern == "*" and own):
                 found[name] = value
     return found
 
@@ -131,8 +131,10 @@ def _standalone(attach: Callable[[bytes], str]) -> dict[str, Any]:
 
 
 def _decoded(text: str) -> str:
+    from base64 import b64decode
+
     try:
-        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        return b64decode(text, validate=True).decode("utf-8", "replace")
     except ValueError:
         return text  # ClearML's own documentation has it both ways
 

@@ -106,7 +106,7 @@ class Run:
             return
         from tracker.capture.argparse_ import ArgparseCapture
 
-        self._undo.append(ArgparseCapture(parser).install(self.recorder))
+        self._undo.append(ArgparseCapture(only=parser).install(self.recorder))
 
     def finish(self, outcome: Outcome) -> None:
         """End this process's part: undo the captures, set the status if it is ours, close, seal.

@@ -139,6 +139,50 @@ def test_wishes_and_variables_reach_the_record(tmp_path: Path) -> None:
     assert parameters == {"Environment/MY_SEED": "7"}
 
 
+def test_settings_change_what_is_recorded(tmp_path: Path) -> None:
+    """No console, all packages, no uncommitted changes, no pickle unasked."""
+    import pygit2
+
+    repository = pygit2.init_repository(str(tmp_path))
+    (tmp_path / "kept.txt").write_text("old\n")
+    repository.index.add("kept.txt")
+    me = pygit2.Signature("me", "me@example.org")
+    repository.create_commit("HEAD", me, me, "first", repository.index.write_tree(), [])
+    repository.index.write()
+    (tmp_path / "kept.txt").write_text("changed\n")
+    source = """
+        import json
+        from tracker import Task
+        task = Task.init('sdk', 'run')
+        print('printed')
+        try:
+            task.upload_artifact('pickle', {1, 2})
+            said = ''
+        except ValueError as error:
+            said = str(error)
+        task.close()
+        found = Task.get_tasks()[0]
+        output, packages = found.get_reported_console_output(9), found.get_requirements().pip
+        print(json.dumps([output, packages, found.export_task()["script"]["diff"], said]))
+    """
+    output, packages, diff, said = Scripts(tmp_path).run(source).value
+    assert ("printed" in "".join(output), "pytest ==" in packages, "+changed" in diff, said) == (
+        True,
+        False,
+        True,
+        "",
+    )
+    settings = {
+        "TRACKER_LOG_STDOUT": "0",
+        "TRACKER_DETECT_WITH_PIP_FREEZE": "1",
+        "TRACKER_STORE_UNCOMMITTED_CODE_DIFF": "no",
+        "TRACKER_AUTO_PICKLE": "false",
+    }
+    output, packages, diff, said = Scripts(tmp_path).run(source, **settings).value
+    assert (output, "pytest ==" in packages, diff) == ([], True, "")
+    assert "pickle" in said
+
+
 def test_standalone_script_is_recorded_instead_of_its_repository(tmp_path: Path) -> None:
     """As its text."""
     import pygit2
