@@ -172,7 +172,7 @@ def test_settings_change_what_is_recorded(tmp_path: Path) -> None:
         True,
         "",
     )
-    settings = {
+    settings: dict[str, Any] = {
         "TRACKER_LOG_STDOUT": "0",
         "TRACKER_DETECT_WITH_PIP_FREEZE": "1",
         "TRACKER_STORE_UNCOMMITTED_CODE_DIFF": "no",
