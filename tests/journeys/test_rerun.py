@@ -145,7 +145,7 @@ def test_ranks_and_children_of_a_rerun_get_the_values_too(scripts: Scripts) -> N
         f"following = Task.init('rerun', 'following', {QUIET})\n"
         "print(following.connect({'depth': 1}, name='Model')['depth'], following.id != task.id)\n"
     )
-    ended = scripts.run(parent, TRACKER_RUN_TASK=task.id)
+    ended = scripts.run(parent, CLEARML_TASK_ID=task.id)  # children hear of it by our own name, too
     lines = ended.out.split("\n")
     child = json.loads(lines[0])
     assert (child["id"], child["args"]["lr"], child["mine"]["depth"]) == (task.id, 0.5, 21)

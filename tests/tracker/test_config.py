@@ -125,7 +125,7 @@ sdk {
         task_reuse_time_window_in_hours = 24
         log_os_environments: ["AWS_*", HOSTNAME]
         worker { log_stdout: no }
-        detect_with_pip_freeze: ""
+        artifacts.auto_pickle: ""
     }
     storage.block_pickled_artifacts: true
 }
@@ -141,11 +141,7 @@ def test_clearml_conf_is_the_last_word_but_the_default(tmp_path: Path) -> None:
     assert found.default_output_uri == "s3://conf"
     assert found.task_reuse_hours == 24.0
     assert found.log_environment == ("AWS_*", "HOSTNAME")
-    assert (found.log_stdout, found.block_pickled_artifacts, found.detect_with_pip_freeze) == (
-        False,
-        True,
-        False,
-    )
+    assert (found.log_stdout, found.block_pickled_artifacts, found.auto_pickle) == (False, True, True)
     settings(tmp_path / ".config" / "tracker", "default_output_uri = 's3://user'\n[task]\nreuse_hours = 1")
     found = config.load(None, {"HOME": str(tmp_path)})
     assert (found.default_output_uri, found.task_reuse_hours) == ("s3://user", 1.0)

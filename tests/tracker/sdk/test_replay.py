@@ -133,9 +133,22 @@ def test_keys_of_one_side_only(task: Task, again: Again) -> None:
 def test_text_that_says_what_the_default_is_stays_as_it_is(task: Task, again: Again) -> None:
     """The record is not rewritten by a run that changes nothing."""
     task.set_parameter("General/lr", "0.10")
+    task.set_parameter("General/sizes", [1, 2])
     repeated = again(task)
-    assert repeated.connect({"lr": 0.5}) == {"lr": 0.1}
+    sizes = [1, 2]
+    mine = {"lr": 0.5, "sizes": sizes}
+    assert repeated.connect(mine) == {"lr": 0.1, "sizes": [1, 2]}
+    assert mine["sizes"] is sizes
     assert repeated.get_parameter("General/lr") == "0.10"
+
+
+def test_arguments_stay_the_parsers_where_their_capture_is_off(task: Task, again: Again) -> None:
+    """A run that does not record arguments does not replay them."""
+    task.set_parameter("Args/lr", 0.5)
+    again(task)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float, default=0.1)
+    assert parser.parse_args([]).lr == 0.1
 
 
 def test_ignored_overrides_keep_the_scripts_values_until_the_switch_is_edited(
@@ -290,6 +303,7 @@ def test_connected_parser_gets_the_tasks_values(start: Start, again: Again) -> N
     task.connect(parser)
     parser.parse_args(["--size", "3"])
     repeated = again(task, {"Args/lr": "0.5"})
+    assert parser.parse_args(["--size", "3"]).lr == 0.1  # nobody asked for its values yet
     repeated.connect(parser)
     assert parser.parse_args([]) == argparse.Namespace(lr=0.5, size=3)
     assert parser.parse_args(["--size", "4"]) == argparse.Namespace(lr=0.5, size=4)
