@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tracker import InputModel, OutputModel, Task
+from tracker.capture import Guard, argparse_
 from tracker.errors import BadValue, TaskNotFound, UsageError
 from tracker.sdk import identity
 from tracker.sdk.task_parameters import TaskParameters, param, percent_param
@@ -27,6 +28,12 @@ class Color(enum.Enum):
 
     RED = 1
     BLUE = 2
+
+
+@pytest.fixture(autouse=True)
+def _whole_tap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's own tap of argparse, as sound as in a new process: tests of faults may have tripped it."""
+    monkeypatch.setattr(argparse_._tap, "_guard", Guard("argparse"))
 
 
 @pytest.fixture
