@@ -58,6 +58,7 @@ class Recorder:
         self.pid = os.getpid()
         self.keys: dict[str, Entry] = dict(known or {})  # the task's keys as this process knows them
         self.closed = False
+        self.replays = False  # whether a stored task is run again
         self._attempt = attempt
         self._attach = attach
         self._roll = roll
@@ -207,7 +208,9 @@ class Recorder:
 
     def overrides(self, section: str) -> dict[str, str] | None:
         """The values that a replayed run takes from its stored task; None for a run of its own."""
-        return None
+        if not self.replays:
+            return None
+        return {name: str(record["value"]) for name, record in self.section(f"param/{section}").items()}
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

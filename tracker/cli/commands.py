@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "du": Listed("Care", "space", "Show what takes how much room."),
     "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
     "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
+    "config": Listed("Care", "settings", "Show and change settings."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),

@@ -44,7 +44,7 @@ def upload(task: Outputs, name: str, value: Any, options: Options) -> bool:
         value,
         extension_name=options.extension_name,
         serialization_function=options.serialization_function,
-        auto_pickle=options.auto_pickle is not False,
+        auto_pickle=task.workspace.config.auto_pickle if options.auto_pickle is None else options.auto_pickle,
         sort_keys=options.sort_keys,
         preview=options.preview,
     )

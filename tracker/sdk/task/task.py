@@ -13,9 +13,10 @@ from tracker.errors import BadValue, UsageError
 from tracker.notice import say
 from tracker.sdk import current
 from tracker.sdk.task.artifacts import Outputs
+from tracker.sdk.task.configuration import Configuration
+from tracker.sdk.task.execution import Execution
 from tracker.sdk.task.identity import Identity, tags_of
 from tracker.sdk.task.lifecycle import Lifecycle
-from tracker.sdk.task.parameters import Parameters
 from tracker.sdk.task.reports import Reports
 from tracker.sdk.types import TaskTypes
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _CAPTURES = ("git", "packages", "argparse", "console")
 
 
-class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
+class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
     """A task, running in this process or read from the store. Made by `Task.init` and `Task.get_task` only."""
 
     # --- creation ----------------------------------------------------------------------------------------------------
@@ -67,21 +68,26 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
     def _start(
         cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
     ) -> Task:
-        from tracker.sdk import defaults, identity
-        from tracker.sdk.run import Run, first_keys
+        from tracker.sdk import defaults, execution, identity
+        from tracker.sdk.run import Run, first_keys, keys_again
 
         project = project or defaults.project_name()
         name = name or defaults.task_name()
         workspace = defaults.workspace()
-        who = identity.of_process(project, name, current.ordinal())
+        who = identity.of_process(
+            project, name, current.ordinal(), exists=lambda key: "name" in workspace.known(key)
+        )
+        if who.runs:
+            workspace.thing(who.key)  # raises for an id that nothing has
         run = Run(workspace, who)
         task = cls._make(workspace, who.key, run)
-        run.begin(first_keys(who, project, name, kind, tags))
+        run.begin(keys_again() if who.runs else first_keys(who, project, name, kind, tags))
         current.put(task)
-        run.capture(captures if who.owner else [c for c in captures if c == "console"])
+        execution.begin(task)
+        run.capture(execution.wanted(captures, workspace.config))
         if who.owner:
-            verb = "continuing task id" if run.resumed else "created new task id"
-            say(f"{verb}={who.key} ({project} / {name})")
+            verb = "running" if who.runs else "continuing" if run.resumed else "created new"
+            say(f"{verb} task id={who.key} ({task.get_project_name()} / {task.name})")
         return task
 
     def _with_destination(self, output_uri: str | bool | None) -> Task:
@@ -100,6 +106,8 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         return self
 
     def _again(self, project: str | None, name: str | None, kind: str) -> Task:
+        if self.replays:
+            return self  # it may be a copy with another name than the script's
         for what, given, have in (
             ("project", project, self.get_project_name()),
             ("name", name, self.name),
@@ -136,6 +144,29 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         run.begin([])
         current.put(task)
         return task
+
+    @classmethod
+    def import_task(
+        cls, task_data: Mapping[str, Any], target_task: Task | str | None = None, update: bool = False
+    ) -> Task:
+        """Make a task of an exported record, or put the record into `target_task`, a Task or an id.
+
+        A new one has the record's `project_name` and `name`, and an id of its own. update: what the record does not
+        name stays as it is, deep inside too. Raises BadValue for anything else.
+        """
+        from tracker.sdk import exchange
+
+        if isinstance(target_task, str):
+            target_task = cls.get_task(task_id=target_task)
+        if target_task is None:
+            from tracker.sdk import defaults
+
+            workspace = defaults.workspace()
+            return cls._make(workspace, exchange.create(workspace, task_data))
+        if not isinstance(target_task, Task):
+            raise BadValue(f"target_task is a Task or an id, not {target_task!r}")
+        target_task._take_record(task_data, merge=update)
+        return target_task
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
