@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_digest
 
 from objstore.errors import Conflict
 from objstore.journal import (
@@ -470,6 +471,40 @@ def test_claimed_length_allocates_nothing(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+def test_length_over_the_limit_is_no_record(tmp_path: Path) -> None:
+    """Also where the file is as long as it says: no memory is taken for it."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    header = path.read_bytes()[:64]
+    claim = (3 << 30).to_bytes(4, "little") + bytes([1, 0, 1, 0]) + (1).to_bytes(8, "little")
+    path.write_bytes(header + claim)
+    os.truncate(path, 4 << 30)
+    tracemalloc.start()
+    try:
+        assert list(read(tmp_path / "w")) == []
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_record_of_kind_0_ends_the_reading(tmp_path: Path) -> None:
+    """Even one with the right number and checksum: zeros are no record, whoever wrote them."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    body = (0).to_bytes(4, "little") + bytes([0, 0, 1, 0]) + (2).to_bytes(8, "little")
+    path.write_bytes(path.read_bytes() + body + xxh3_64_digest(body)[:3:-1])
+    assert [record.number for record in read(tmp_path / "w")] == [1]
+
+
+def test_folder_that_another_has_only_claimed_is_refused(tmp_path: Path) -> None:
+    """Its alive file is there, a segment not yet: whoever made that file is the writer."""
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "alive").write_bytes(b"")
+    with pytest.raises(Conflict, match="another writer's journal"):
+        JournalWriter(tmp_path / "w", "w").append(1, b"x")
+    assert segments(tmp_path / "w") == []
+
+
 def test_missing_segment_ends_the_reading(tmp_path: Path) -> None:
     """Events are folded without gaps: what lies behind one is not read but reported."""
     records = written(tmp_path / "w", 60)
@@ -576,6 +611,7 @@ def test_disk_that_is_full_from_the_start_is_tried_again(tmp_path: Path, mapped:
         for _ in range(2):
             with pytest.raises(OSError, match="No space"):
                 writer.append(1, b"x")
+            assert segments(disk / "w") == []  # an empty file is one that a full disk has to carry
         (disk / "ballast").unlink()
         assert writer.append(1, b"x") == 1
         assert json.loads((disk / "w" / "alive").read_bytes())["pid"] == os.getpid()

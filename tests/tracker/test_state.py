@@ -39,7 +39,7 @@ def segments(draw: st.DrawFn) -> Segment:
 
 
 states = st.builds(
-    lambda keys, segments, extra: merge([State("task", keys), State("task", {}, tuple(segments), extra)]),
+    lambda keys, segments, extra: merge([State("task", keys, (), extra), State("task", {}, tuple(segments))]),
     keys,
     st.lists(segments(), max_size=5),
     extras,
@@ -119,6 +119,13 @@ def test_writer_that_lives_after_all_overrules_its_recovery() -> None:
     for order in itertools.permutations([said, recovered, closed]):
         assert merge(order).get("status") == "completed"
     assert merge([recovered, said]).get("status") == "stopped"
+
+
+def test_fields_of_a_later_version_are_kept_from_either_side() -> None:
+    """And where both have one, the same of the two whoever merges."""
+    a, b = State("task", extra={"x": 1, "both": 1}), State("task", extra={"y": 2, "both": 2})
+    for order in ([a, b], [b, a]):
+        assert merge(order).extra == {"x": 1, "y": 2, "both": 2}
 
 
 def test_different_kinds_are_not_merged() -> None:
