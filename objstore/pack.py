@@ -10,9 +10,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedWriter, FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
@@ -20,6 +21,9 @@ from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, FrameHeader
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _FOOTER: Final = struct.Struct("<4sB3sII")
 _FRAME: Final = struct.Struct("<BBBBIQQQ32s")
@@ -174,12 +178,32 @@ def seal_frame(
     return SealedFrame(header, stored, members, check.intdigest(), pin)
 
 
+class _OwnFile(FileIO):
+    """A file that only the process that made it writes to.
+
+    A forked child has a copy of the buffer before it, which Python flushes when the child ends: into the very file that
+    the parent goes on writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "xb")
+        self.process = os.getpid()
+
+    def write(self, data: Buffer, /) -> int:
+        """Write, but in a child."""
+        return super().write(data) if self.process == os.getpid() else memoryview(data).nbytes
+
+
 class PackWriter:
-    """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename."""
+    """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename.
+
+    A forked child can do no harm to it, and has no use of it: there, writing and finishing raise StoreError.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb", buffering=layout.MIB)
+        self._raw = _OwnFile(path)
+        self._file = BufferedWriter(self._raw, layout.MIB)
         self._frames: list[FrameEntry] = []
         self._objects: list[tuple[ObjectId, int, int, int]] = []  # as in an ObjectEntry
         self.size = 0
@@ -194,6 +218,7 @@ class PackWriter:
         """Append a frame. Raises StoreError where it would need a longer footer than readers accept; see `full`."""
         if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
             raise StoreError(f"a pack of {len(self._objects)} objects can take no more: begin another")
+        self._check_own()
         number, offset = len(self._frames), 0
         for object_id, size in frame.members:
             self._objects.append((object_id, number, offset, size))
@@ -232,6 +257,7 @@ class PackWriter:
 
         An error from fsync is final: the kernel may have dropped the pages, so the file must be thrown away.
         """
+        self._check_own()
         self._objects.sort()
         footer = Footer(tuple(self._frames), tuple(ObjectEntry(*row) for row in self._objects))
         data = footer.encode()
@@ -247,7 +273,12 @@ class PackWriter:
             with suppress(OSError):  # closing flushes, and the disk that refused a write refuses this one too
                 self._file.close()
         finally:
-            self.path.unlink(missing_ok=True)
+            if self._raw.process == os.getpid():  # else it is the parent's, who goes on with it
+                self.path.unlink(missing_ok=True)
+
+    def _check_own(self) -> None:
+        if self._raw.process != os.getpid():
+            raise StoreError("this pack was begun before a fork, by the parent: begin a new transaction here")
 
 
 def footer_bytes(fd: int, pack_id: str) -> tuple[bytes, int]:

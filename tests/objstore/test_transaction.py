@@ -19,7 +19,7 @@ from objstore import large, layout, trash
 from objstore.chunker import Region
 from objstore.errors import StoreError
 from objstore.frame import HEADER_SIZE, Encoding
-from objstore.ids import Kind, ObjectId, hash_bytes
+from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.publish import Transaction, publish_files
 from objstore.records import Commit, Mode, Tree, TreeEntry
 from objstore.store import Store
@@ -510,3 +510,53 @@ atexit.register(late)
     )
     blob = ObjectId.parse(done.stdout.strip())
     assert hash_bytes(Store.open(tmp_path / "store").objects.read(blob)) == blob
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("use", ["nothing", "discard", "put", "publish", "leave"])
+def test_a_forked_child_does_no_harm_to_an_open_transaction(store: Store, use: str) -> None:
+    """Whatever it does with its copy, and however it ends, the parent's pack holds what the parent put."""
+    contents = [random.Random(n).randbytes(200_000) for n in range(4)]
+    script = f"""
+import os, random, sys
+from pathlib import Path
+from objstore.errors import StoreError
+from objstore.store import Store
+from tests.objstore.test_transaction import head
+contents = [random.Random(n).randbytes(200_000) for n in range(4)]
+transaction = Store.open(Path({str(store.root)!r})).begin()
+blobs = [transaction.put_bytes(content) for content in contents[:3]]
+if (child := os.fork()) == 0:
+    try:
+        if {use!r} == "discard":
+            transaction.discard()
+        elif {use!r} == "put":
+            transaction.put_bytes(random.Random(9).randbytes(200_000))
+        elif {use!r} == "publish":
+            head(transaction, *blobs)
+            transaction.publish()
+        elif {use!r} == "leave":
+            del transaction
+    except StoreError as error:
+        print("begun before a fork" in str(error))
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+blobs.append(transaction.put_bytes(contents[3]))
+head(transaction, *blobs)
+transaction.publish()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.stderr == ""
+    assert done.stdout == ("True\n" if use in ("put", "publish") else "")
+    again = Store.open(store.root)
+    assert [again.objects.read(hash_object(Kind.BLOB, content)) for content in contents] == contents
+    assert again.fsck().clean
+    assert os.listdir(store.root / "tmp") == []
