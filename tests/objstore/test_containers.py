@@ -291,6 +291,7 @@ def tensor(begin: object, end: object, name: str = "a") -> bytes:
         header(tensor(0.0, 40000.0)),
         header(b'{"a":{"data_offsets":[0,40000]},"b":{"data_offsets":[39999,90000]}}'),
         header(b'{"a":{"data_offsets":5}}'),
+        header(b'{"b":{"data_offsets":[0,40000]},"a":{"data_offsets":5}}'),
         header(b'{"a":{"data_offsets":[0]}}'),
         header(tensor(0, 40_000) + b" " * (16 << 20)),
         b"\xff" * 8 + b"{" + bytes(1 << 20),

@@ -303,6 +303,25 @@ def test_too_many_heads_for_one_table_are_refused_when_written(monkeypatch: pyte
         Table((head(A),)).encode()
 
 
+def test_a_table_that_is_too_long_is_neither_written_nor_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its bytes are in memory."""
+    path = put_table(store, Table((head(A),), {"ab" * 32: bytes(5000)}))
+    monkeypatch.setattr(layout, "TABLE_MAX", 4000)
+    with pytest.raises(StoreError, match="write several"):
+        Table((head(A),), {"ab" * 32: bytes(5000)}).encode()
+    heads = Heads(store.root)
+    assert heads.of(KEY) == []
+    assert "more than the 4000" in heads.damaged[path.relative_to(store.root).as_posix()]
+
+
+def test_only_so_many_dropped_packs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were given up last."""
+    monkeypatch.setattr(layout, "DROPPED_MAX", 2)
+    assert heads_module.latest({"a": 1, "b": 3, "c": 2}) == {"b": 3, "c": 2}
+
+
 def test_covered_tables_are_left_out() -> None:
     """Only the tables that no other covers count."""
     a, b, c = Table(), Table(covers=("a",)), Table(covers=("b", "x"))

@@ -244,6 +244,78 @@ def test_sync_covers_all_that_was_appended(tmp_path: Path) -> None:
         writer.sync()
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc to tell what is fsynced")
+def test_sync_makes_every_segment_and_every_new_folder_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their names too, up to the folder that was there before; the second time only what is new."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(fd: int) -> None:
+        fsync(fd)
+        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), tmp_path))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    writer = JournalWriter(tmp_path / "a" / "b" / "w", "w", segment_size=512)
+    for number in range(1, 31):
+        writer.append(1, payload_of(number))
+    writer.sync()
+    files = [str(path.relative_to(tmp_path)) for path in segments(tmp_path / "a" / "b" / "w")]
+    assert len(files) > 2
+    assert set(synced) == {*files, "a/b/w", "a/b", "a", "."}
+    del synced[:]
+    writer.append(1, b"")
+    writer.sync()
+    assert set(synced) == {str(segments(tmp_path / "a" / "b" / "w")[-1].relative_to(tmp_path)), "a/b/w"}
+    writer.close()
+
+
+def test_payload_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No reader would take it; no number is used up."""
+    monkeypatch.setattr("objstore.journal.PAYLOAD_MAX", 1000)
+    writer = JournalWriter(tmp_path / "w", "w", segment_size=512)
+    with pytest.raises(ValueError, match="store it as an object"):
+        writer.append(1, bytes(1001))
+    assert writer.append(1, bytes(1000)) == 1
+    writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is mapped there")
+def test_file_system_that_cannot_map_gets_plain_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout is the same."""
+
+    def refused(fd: int, size: int) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr("objstore.journal.mmap", refused)
+    assert [record.payload for record in written(tmp_path / "w", 5)] == [payload_of(n) for n in range(1, 6)]
+
+
+def test_segments_may_go_while_they_are_read(tmp_path: Path) -> None:
+    """Sealed, and removed by another process between the listing and the reading: what was read is a part, no error."""
+    records = written(tmp_path / "w", 60)
+    firsts = read_segment_firsts(tmp_path / "w")
+    reading = read(tmp_path / "w")
+    got = [next(reading)]
+    for path in segments(tmp_path / "w")[1:]:
+        path.unlink()
+    assert [*got, *reading] == records[: firsts[1] - 1]
+
+
+def test_segment_whose_first_number_is_0_is_none(tmp_path: Path) -> None:
+    """Numbers begin at 1; what claims 0 would not follow on anything."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    data = path.read_bytes()
+    body = (0).to_bytes(4, "little") + bytes([1, 0, 1, 0]) + (0).to_bytes(8, "little")
+    path.write_bytes(data[:28] + bytes(8) + data[36:64] + body + xxh3_64_digest(body)[:3:-1])
+    assert list(read(tmp_path / "w", -1)) == []
+    assert scan(tmp_path / "w").records == 0
+
+
 # Processes, threads, signals.
 
 
@@ -397,6 +469,61 @@ def test_forked_child_leaves_its_parents_journal_alone(tmp_path: Path) -> None:
     assert liveness(tmp_path / "w") == "dead"
     assert [record.payload for record in read(tmp_path / "w")] == [payload_of(1), payload_of(2)]
     assert [record.payload for record in read(tmp_path / "forked")] == [payload_of(1)]
+
+
+FORKS = """
+import os, signal, sys, threading
+from pathlib import Path
+from objstore.journal import JournalWriter, liveness
+folder = Path(sys.argv[1])
+writer = JournalWriter(folder / "parent", "parent")
+writer.append(1, b"x")
+over = threading.Event()
+def work():
+    while not over.is_set():
+        writer.append(1, b"y" * 50_000)
+        liveness(folder / "parent")
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+bad = 0
+for number in range(60):
+    if (child := os.fork()) == 0:
+        signal.alarm(20)
+        writer.abandon()
+        try:
+            writer.append(1, b"")
+            os._exit(3)
+        except ValueError:
+            os._exit(0 if liveness(folder / "parent") == "alive" else 4)
+    bad = bad or os.waitpid(child, 0)[1]
+over.set()
+for thread in threads:
+    thread.join()
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.close(writing)
+    os.read(reading, 1)  # until the parent has died
+    print(bad, liveness(folder / "parent"), flush=True)
+    os._exit(0)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forks_in_the_midst_of_appends_find_no_lock_held_and_the_parent_dead_once_it_is(
+    tmp_path: Path,
+) -> None:
+    """What other threads held is nobody's in the child; and the parent's journal is not taken for the child's own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.stdout, done.stderr) == ("0 dead\n", "")
 
 
 # Damage.

@@ -85,6 +85,12 @@ def test_what_planes_do_not_help_is_not_put_in_planes() -> None:
     assert encode(Kind.BLOB, floats("<f4", 1000))[0].encoding is not Encoding.PLANES
 
 
+def test_a_plane_that_does_not_compress_stays_as_it_is() -> None:
+    """Though it was worth a try by a sample."""
+    raw = NOISE.bytes(2000)
+    assert len(planes.encode(raw, 2, 0, [True, True])) == len(raw) + 2 * 8
+
+
 def test_a_bug_in_grouping_never_costs_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it is decoded and compared before it is kept."""
     raw = floats("<f4")

@@ -192,6 +192,48 @@ def test_only_so_much_is_kept_in_memory_to_be_put_again(store: Store) -> None:
     assert Store.open(store.root).heads.live() == {}
 
 
+def test_what_a_transaction_has_put_itself_is_put_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its small pack is erased just before its head comes: all that was in it is stored anew from memory."""
+    transaction = store.begin()
+    blob = transaction.put_bytes(b"own" * 100)
+    head(transaction, blob)
+    rename, erased = os.rename, list[Path]()
+
+    def renamed(source: Path, target: Path) -> None:
+        if f"/{layout.REFS}/" in str(target) and not erased:
+            erased.extend((store.root / "packs").rglob("*.pack"))
+            for path in erased:
+                path.unlink()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    transaction.publish()
+    assert len(erased) == 1
+    assert Store.open(store.root).objects.read(blob) == b"own" * 100
+    assert Store.open(store.root).fsck().clean
+
+
+def test_a_pack_of_another_user_is_relied_on_without_a_touch(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a store of a group only the owner of a file may set its times; that it is there is looked at all the same."""
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(b"theirs")
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refused)
+    transaction = store.begin()
+    transaction.put_bytes(b"theirs")
+    head(transaction, blob)
+    erase(store, pack_of(store, blob))
+    transaction.publish()
+    assert Store.open(store.root).fsck().clean
+
+
 @pytest.mark.parametrize("away", [collect, erase])
 def test_a_collector_between_the_check_and_the_heads_is_noticed(
     store: Store, away: Callable[[Store, str], None], monkeypatch: pytest.MonkeyPatch
@@ -353,6 +395,24 @@ def test_a_folder_that_comes_or_goes_meanwhile_is_no_failure(
     assert list(store.heads.live()) == [KEY]
 
 
+def test_relying_on_a_blob_means_its_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that it shares with another version lie in that one's pack, which a collector may take as well."""
+    monkeypatch.setattr(layout, "LIST_PAGE_MAX", 20)
+    monkeypatch.setattr(layout, "PAGE_MIN", 5)
+    content = random.Random(4).randbytes(9 * MIB)
+    first = store_large(store, content)
+    blob = store_large(store, content + b"more" * 100)
+    top = store.objects.list_of(store.objects.locate(blob)[0])
+    assert top is not None
+    theirs = [page for page, _ in top.items if pack_of(store, page) == pack_of(store, first)]
+    assert theirs
+    transaction = store.begin()
+    assert transaction.rely(blob)
+    assert set().union(*transaction._relied.values()) >= {page for page, _ in top.items}
+    collect(store, pack_of(store, theirs[0]))
+    assert not Store.open(store.root).begin().rely(blob)
+
+
 # --- large blobs ---------------------------------------------------------------------------------------------------
 
 
@@ -371,7 +431,9 @@ def test_floats_in_a_large_file_are_stored_in_planes(store: Store) -> None:
     noise = np.random.default_rng(1)
     data = b"odd" + noise.standard_normal(3 << 20, dtype=np.float32).tobytes() + noise.bytes(4 << 20)
     blob = store_large(store, data)
-    encodings = {encoding for encoding, _ in frames_of(store, blob)}
+    frames = frames_of(store, blob)
+    assert len({parameters for encoding, parameters in frames if encoding is Encoding.PLANES}) > 1  # phases
+    encodings = {encoding for encoding, _ in frames}
     assert encodings == {Encoding.PLANES, Encoding.RAW, Encoding.LIST}
     assert b"".join(Store.open(store.root).objects.stream(blob)) == data
     assert store.fsck().clean
