@@ -307,6 +307,7 @@ def tensor(begin: object, end: object, name: str = "a") -> bytes:
         b"PK\3\4" + bytes(100_000) + b"PK\5\6" + b"\xff" * 18,
         b"PK\3\4" + bytes(100_000) + b"PK\6\7" + b"\xff" * 16 + b"PK\5\6" + b"\xff" * 18,
         b"PK\3\4" + bytes(100_000) + b"PK\6\7" + bytes(16) + b"PK\5\6" + b"\xff" * 18,
+        b"PK\3\4" + b"PK\5\6" + b"\xff" * 18 + bytes(40_000),
         b"PK\5\6" * 50_000,
         b"PK\3\4" * 50_000,
     ],

@@ -505,6 +505,9 @@ def test_two_heads_of_one_key_in_one_table_are_sorted_out(store: Store) -> None:
     later = replace(A, generation=2, covers={"w": 2})
     put_table(store, Table((head(A), head(later), head(replace(A, key="f" * 32)))))
     assert live(store) == {KEY: [2], "f" * 32: [1]}
+    listed = Heads(store.root).live()
+    assert [h.id for h in listed[KEY]] == [later.id]
+    assert sorted(key for key, _ in listed.items()) == [KEY, "f" * 32]
 
 
 @pytest.mark.parametrize("seen_in", ["all", "live", "of"])

@@ -596,3 +596,50 @@ atexit.register(late)
         timeout=100,
     )
     assert (done.stdout, done.stderr) == (f"{20 * MIB}\n", "")
+
+
+def test_a_copy_whose_pack_is_gone_is_not_sound(store: Store) -> None:
+    """It was merged away or collected since the last look: no error, and no copy to rely on."""
+    pack_id = plant(store, whole(b"x"))
+    objects = fresh(store)
+    objects.refresh()
+    (store.root / layout.pack_path(pack_id)).unlink()
+    objects.close()
+    assert objects.sound(blob(b"x")) is None
+
+
+def test_footers_that_are_kept_are_few(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million objects' would be hundreds of MiB."""
+    monkeypatch.setattr("objstore.objects._FOOTERS_KEPT", 4)
+    for n in range(5):
+        plant(store, whole(b"%d" % n))
+    objects = fresh(store)
+    assert len(dict(objects.footers())) == 5
+    assert len(objects._footers) == 2
+
+
+def test_packs_that_are_merged_away_faster_than_they_are_opened_are_followed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six times in a row the pack that was found is gone when it is opened, and its object in another one."""
+    plant(store, whole(b"wanted"))
+    objects = fresh(store)
+    objects.refresh()
+    objects.close()
+    opened: list[str] = []
+    real = os.open
+
+    def opening(path: str | Path, flags: int, mode: int = 0o777, **more: int) -> int:
+        if str(path).endswith(".pack") and len(opened) < 6:
+            opened.append(str(path))
+            monkeypatch.setattr(os, "open", real)
+            plant(store, whole(b"wanted"), whole(b"%d" % len(opened)))
+            os.unlink(path)
+            objects.refresh()
+            objects.close()
+            monkeypatch.setattr(os, "open", opening)
+        return real(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", opening)
+    assert objects.read(blob(b"wanted")) == b"wanted"
+    assert len(opened) == 6

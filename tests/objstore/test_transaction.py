@@ -482,6 +482,22 @@ def test_a_pack_that_fails_on_its_way_is_told_at_once(
         transaction.publish()
 
 
+def test_a_write_that_fails_ends_the_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who catches the error of a large file's chunk publishes nothing after it."""
+
+    def refused(file: object, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    transaction = store.begin()
+    with monkeypatch.context() as patch:
+        patch.setattr("objstore.pack._OwnFile.write", refused)
+        with pytest.raises(OSError, match="No space"):
+            transaction.put_stream(BytesIO(random.Random(1).randbytes(12 * MIB)))
+    with pytest.raises(StoreError, match="begin a new one"):
+        transaction.publish()
+    assert os.listdir(store.root / "tmp") == []
+
+
 def test_memory_is_used_again_only_when_nobody_reads_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

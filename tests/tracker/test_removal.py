@@ -227,6 +227,18 @@ def test_a_task_takes_its_models_along_and_brings_them_back(workspace: Workspace
     assert fresh(workspace).damaged == {}
 
 
+def test_a_deletion_that_is_repeated_makes_no_commit(workspace: Workspace) -> None:
+    """It came from elsewhere: to confirm it is all there is to do."""
+    task(workspace, A, noise(1))
+    delete(workspace, A)
+    (before,) = workspace.store.heads.of(A)
+    trash.forget(workspace.root, [str(before.id)])
+    delete(fresh(workspace), A)
+    (after,) = fresh(workspace).store.heads.of(A)
+    assert after.id == before.id
+    assert trash.confirmed(workspace.root) == {str(before.id)}
+
+
 def test_a_model_whose_content_is_gone_keeps_no_task_from_coming_back(workspace: Workspace) -> None:
     """What is there comes; the task says that its model is not."""
     artifact = task(workspace, A, noise(1))
