@@ -392,6 +392,18 @@ def test_as_many_members_as_a_count_of_16_bits_can_say_are_read(tmp_path: Path) 
     assert len(found(tmp_path / "it")) == 1
 
 
+def test_a_wrong_magic_before_the_count_of_64_bits_is_refused(tmp_path: Path) -> None:
+    """The record that has the count of 65,536 members is not one."""
+    with zipfile.ZipFile(tmp_path / "it", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("large", bytes(40_000))
+        for number in range(0xFFFF):
+            archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
+    assert len(found(tmp_path / "it")) == 1
+    data = (tmp_path / "it").read_bytes()
+    (tmp_path / "it").write_bytes(data.replace(b"PK\6\6", b"PK\6\5"))
+    assert found(tmp_path / "it") == ()
+
+
 def test_a_directory_of_a_zip_without_end_is_not_read(tmp_path: Path) -> None:
     """Sixteen MiB of names and comments are more than any model has."""
     with zipfile.ZipFile(tmp_path / "it", "w", zipfile.ZIP_STORED) as archive:

@@ -202,6 +202,26 @@ def test_closed_journal_takes_no_record(tmp_path: Path) -> None:
     assert not (tmp_path / "unused").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="nothing is allocated by a call here")
+def test_journal_that_is_closed_in_the_midst_of_an_append_takes_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal handler may: the append says so, and leaves no segment that nobody would end."""
+    writer = JournalWriter(tmp_path / "w", "w")
+    allocate = os.posix_fallocate
+
+    def interrupted(fd: int, start: int, size: int) -> None:
+        allocate(fd, start, size)
+        writer.close()
+
+    monkeypatch.setattr(os, "posix_fallocate", interrupted)
+    with pytest.raises(ValueError, match="was closed meanwhile"):
+        writer.append(1, b"x")
+    assert segments(tmp_path / "w") == []
+    with pytest.raises(ValueError, match="is closed"):
+        writer.append(1, b"x")
+
+
 def test_folder_of_another_writer_is_refused(tmp_path: Path) -> None:
     """A second writer, and one that finds segments without an alive file, would mix two sequences of numbers."""
     writer = JournalWriter(tmp_path / "w", "first")

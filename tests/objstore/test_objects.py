@@ -643,3 +643,12 @@ def test_packs_that_are_merged_away_faster_than_they_are_opened_are_followed(
     monkeypatch.setattr(os, "open", opening)
     assert objects.read(blob(b"wanted")) == b"wanted"
     assert len(opened) == 6
+
+
+def test_lists_that_are_kept_are_few(store: Store) -> None:
+    """Of a hundred files of which ranges were read, those of the last four."""
+    for n in range(6):
+        plant(store, *map(whole, CHUNKS), whole(b"%d" % n), listed([*CHUNKS, b"%d" % n]))
+    for n in range(6):
+        assert store.objects.read_range(blob(FILE + b"%d" % n), 10, 10) == FILE[10:20]
+    assert len(store.objects._maps) == 4
