@@ -25,7 +25,7 @@ from objstore.records import ChunkList, ListMap
 from objstore.scratch import Scratch
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["Location", "Objects", "Row", "pack_files"]
 
@@ -519,9 +519,7 @@ class Objects:
             for batch in batches:
                 yield from self._given(whole, batch, self._fetch(batch))
             return
-        from concurrent.futures import ThreadPoolExecutor
-
-        process, pool = os.getpid(), ThreadPoolExecutor(_THREADS)
+        process, pool = os.getpid(), _pool()
         waiting: deque[tuple[list[_Piece], Future[list[bytes] | None] | None]] = deque()
 
         def result() -> Iterator[bytes]:
@@ -533,10 +531,8 @@ class Objects:
         try:
             for batch in batches:
                 future = None
-                if os.getpid() == process:
-                    with suppress(
-                        RuntimeError
-                    ):  # the interpreter is about to end: it starts no threads any more
+                if pool is not None and os.getpid() == process:
+                    with suppress(RuntimeError):  # the interpreter has begun to end since
                         future = pool.submit(self._fetch, batch)
                 waiting.append((batch, future))
                 if len(waiting) > _AHEAD:
@@ -544,7 +540,7 @@ class Objects:
             while waiting:
                 yield from result()
         finally:
-            if os.getpid() == process:
+            if pool is not None and os.getpid() == process:
                 pool.shutdown(cancel_futures=True)
 
     def _batches(self, chunks: Iterable[tuple[ObjectId, int]]) -> Iterator[list[_Piece]]:
@@ -682,6 +678,15 @@ class Objects:
     def _path(self, place: Location) -> Path:
         name = layout.pack_path(place.pack_id)
         return next(trash.find(self._root, name), self._root / name) if place.aside else self._root / name
+
+
+def _pool() -> ThreadPoolExecutor | None:
+    """Threads to read ahead; none at the interpreter's end, where it refuses what their import does."""
+    with suppress(RuntimeError):
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(_THREADS)
+    return None
 
 
 def _decoded(place: Location, data: memoryview) -> bytes:

@@ -11,9 +11,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedWriter, FileIO
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
@@ -22,6 +23,9 @@ from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, check_header, decode
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.records import ChunkList
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _FOOTER: Final = struct.Struct("<4sB3sII")
 _FRAME: Final = struct.Struct("<BBBBIQQQ32s")
@@ -330,12 +334,32 @@ def seal_frame(
     return SealedFrame(header, stored, members, check.intdigest(), pin)
 
 
+class _OwnFile(FileIO):
+    """A file that only the process that made it writes to.
+
+    A forked child has a copy of the buffer before it, which Python flushes when the child ends: into the very file that
+    the parent goes on writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "xb")
+        self.process = os.getpid()
+
+    def write(self, data: Buffer, /) -> int:
+        """Write, but in a child."""
+        return super().write(data) if self.process == os.getpid() else memoryview(data).nbytes
+
+
 class PackWriter:
-    """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename."""
+    """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename.
+
+    A forked child can do no harm to it, and has no use of it: there, writing and finishing raise StoreError.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb", buffering=layout.MIB)
+        self._raw = _OwnFile(path)
+        self._file = BufferedWriter(self._raw, layout.MIB)
         self._frames = bytearray()
         self._objects = bytearray()  # as _SORTED
         self.size = 0
@@ -351,6 +375,7 @@ class PackWriter:
         if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
             count = len(self._objects) // _OBJECT.size
             raise StoreError(f"a pack of {count} objects can take no more: begin another")
+        self._check_own()
         number, offset = len(self._frames) // _FRAME.size, 0
         for object_id, size in frame.members:
             self._objects += _SORTED.pack(object_id, number, offset, size)
@@ -410,7 +435,12 @@ class PackWriter:
             with suppress(OSError):  # closing flushes, and the disk that refused a write refuses this one too
                 self._file.close()
         finally:
-            self.path.unlink(missing_ok=True)
+            if self._raw.process == os.getpid():  # else it is the parent's, who goes on with it
+                self.path.unlink(missing_ok=True)
+
+    def _check_own(self) -> None:
+        if self._raw.process != os.getpid():
+            raise StoreError("this pack was begun before a fork, by the parent: begin a new transaction here")
 
 
 def footer_bytes(fd: int, pack_id: str) -> tuple[bytes, int]:

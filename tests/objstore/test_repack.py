@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,12 +177,12 @@ def put_table(store: Store, table: Table) -> str:
     return table_id
 
 
-def made_commit(number: int, generation: int = 1, **changed: object) -> Commit:
+def made_commit(number: int, generation: int = 1, **changed: Any) -> Commit:
     """A commit whose objects nobody needs."""
     commit = Commit(
         key(number), ("task", "p", "n"), (), generation, 5, ObjectId(bytes(32)), {"w": generation}
     )
-    return replace(commit, **changed)  # type: ignore[arg-type]  # whatever a test changes
+    return replace(commit, **changed)
 
 
 def as_head(commit: Commit) -> Head:

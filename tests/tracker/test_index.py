@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import orjson
 import pytest
@@ -13,9 +14,9 @@ from tracker.index import Metric, Row
 from tracker.records import Entry, Ref, Segment, State
 
 
-def a_row(id_: str, **changes: object) -> Row:
+def a_row(id_: str, **changes: Any) -> Row:
     """A row with something in every field."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "run",
         "project": "p",
         "status": "completed",
@@ -29,7 +30,7 @@ def a_row(id_: str, **changes: object) -> Row:
         "singles": {},
         "params": {},
     }
-    return Row(id=id_, **{**fields, **changes})  # type: ignore[arg-type]  # checked by the tests that read them
+    return Row(id=id_, **{**fields, **changes})
 
 
 def summary(last: float | str, least: float | str, most: float | str, count: int = 3) -> dict[str, object]:
@@ -151,9 +152,9 @@ ROWS = [
         ({"words": ["dd"]}, "dd"),
     ],
 )
-def test_rows_fit_when_all_that_is_asked_fits(wanted: dict[str, object], ids: str) -> None:
+def test_rows_fit_when_all_that_is_asked_fits(wanted: dict[str, Any], ids: str) -> None:
     """A project with those below it; words in name, project or tag, or an id's beginning."""
-    found = index.find(ROWS, **wanted)  # type: ignore[arg-type]  # each case has its own keywords
+    found = index.find(ROWS, **wanted)
     assert [row.id for row in found] == ids.split()
 
 

@@ -90,7 +90,7 @@ def test_value_comes_back(task: Task, reopened: Reopen, value: Any, kind: str) -
 
 def test_frame_comes_back(task: Task, reopened: Reopen) -> None:
     """With its index."""
-    pd = pytest.importorskip("pandas")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pd.DataFrame({"a": [1, 2], "b": [0.5, float("nan")]}, index=["x", "y"])
     task.upload_artifact("frame", frame)
     found = reopened(task).artifacts["frame"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,12 +97,10 @@ def test_newest_come_first(ids: dict[str, str]) -> None:
         ({"task_filter": {"system_tags": ["archived"]}}, []),
     ],
 )
-def test_every_condition_has_to_hold(
-    ids: dict[str, str], query: dict[str, object], expected: list[str]
-) -> None:
+def test_every_condition_has_to_hold(ids: dict[str, str], query: dict[str, Any], expected: list[str]) -> None:
     """Names of projects exactly, of tasks as a search; any of the tags, none that has a dash."""
-    asked = {k: dict(v) if isinstance(v, dict) else v for k, v in query.items()}
-    assert names(Task.get_tasks(**asked)) == expected  # type: ignore[arg-type]
+    asked: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in query.items()}
+    assert names(Task.get_tasks(**asked)) == expected
 
 
 def test_ids_come_in_the_order_given(ids: dict[str, str]) -> None:
