@@ -14,6 +14,8 @@ from tracker import layout, names
 from tracker.errors import BadValue
 from tracker.records import Ref, State
 from tracker.sdk import artifacts
+from tracker.sdk.model_reports import ModelReports
+from tracker.sdk.sink import Sink
 
 if TYPE_CHECKING:
     from tracker.sdk.task import Task
@@ -32,8 +34,8 @@ _FRAMEWORKS = {
 }
 
 
-class Model:
-    """A model by its id. Reading only."""
+class Model(ModelReports):
+    """A model by its id: read, and reported on."""
 
     def __init__(self, model_id: str, *, workspace: Workspace | None = None) -> None:
         from tracker.workspace import Workspace
@@ -236,7 +238,17 @@ class OutputModel(Model):
             self._task.fault(f"the weights {path.name} were not stored: {error}", error)
             return None
 
+    def _reporting_task(self) -> Task:
+        return self._task
+
+    @property
+    def _sink(self) -> Sink:
+        if not self._published:
+            self._publish()
+        return super()._sink
+
     def _publish(self) -> None:
+        self._published = True
         self._task.write_model(self._id, self._values)
         self._task.link_model(
             "output", self._id, str(Path(self._values.get("weights", {}).get("file", "")).stem)
