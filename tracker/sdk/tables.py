@@ -91,7 +91,7 @@ def frame(data: bytes, file: str) -> pd.DataFrame:
     if file.endswith(".json"):
         found = rows(data)
         columns: Any = found[0] if found else None
-        return pd.DataFrame(found[1:], columns=columns)
+        return cast("pd.DataFrame", pd.DataFrame(found[1:], columns=columns))
     decoded = codecs.decode("pandas", data, file_name=file, name=file)
     return cast("pd.DataFrame", decoded)
 
