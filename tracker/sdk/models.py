@@ -251,7 +251,7 @@ class OutputModel(Model):
         self._published = True
         self._task.write_model(self._id, self._values)
         self._task.link_model(
-            "output", self._id, str(Path(self._values.get("weights", {}).get("file", "")).stem)
+            "output", self._id, Path(self._values.get("weights", {}).get("file", "")).stem or self.name
         )
 
     @property

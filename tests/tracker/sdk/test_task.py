@@ -299,7 +299,7 @@ def wrong_calls(task: Task) -> dict[str, tuple[Callable[[], object], str]]:
         "iteration empty": (lambda: log.report_scalar("t", "s", 1.0, ""), "'': a whole number"),  # type: ignore[arg-type]
         "iteration huge": (lambda: log.report_scalar("t", "s", 1.0, 2**70), "a whole number of 64 bits"),
         "single name": (lambda: log.report_single_value(nothing, 1.0), "name must be text"),
-        "single value": (lambda: log.report_single_value("n", "abc"), "could not convert"),  # type: ignore[arg-type]
+        "single value": (lambda: log.report_single_value("n", "abc"), "'abc' is no number"),  # type: ignore[arg-type]
         "figure": (
             lambda: log.report_plotly("t", "s", 5, 1),
             "a plotly Figure or a dict is expected, not int",

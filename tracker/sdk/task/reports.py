@@ -47,5 +47,12 @@ class Reports(Core, Readings):
         found = reports.console(self._workspace, self._fresh())
         return found[max(0, len(found) - number_of_reports) :]
 
+    def console(self, last: int | None = None) -> list[str]:
+        """The lines of the console, oldest first; with `last` only so many."""
+        from tracker import index
+
+        thing = self._fresh()
+        return index.console(thing.state, lambda ref: self._workspace.read(thing, ref), last)
+
     def _fresh(self) -> Thing:
         return self._workspace.thing(self._key)
