@@ -190,7 +190,7 @@ class Recorder:
 
     def lose_plot(self, title: str, series: str, error: Exception) -> None:
         """Say, once, that a figure could not be read."""
-        self.warn("plot", f"the plot {title!r} / {series!r} was not recorded: {error}")
+        self.warn("plot", f"the plot {title!r} / {series!r} was not recorded: {' '.join(str(error).split())}")
 
     def attach(self, data: bytes) -> str:
         """Store content so that it survives this process; returns its "$ref".

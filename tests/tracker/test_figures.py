@@ -20,7 +20,7 @@ NUMBERS = st.floats() | st.integers(-(2**53), 2**53)
 def restored(found: Any, given: Any) -> bool:
     """Whether a number came back: itself, or spelled out where JSON has none."""
     if isinstance(given, float) and not math.isfinite(given):
-        return found == str(float(given))
+        return bool(found == str(float(given)))
     return bool(found == given) and math.copysign(1, found) == math.copysign(1, given)
 
 

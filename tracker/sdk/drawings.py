@@ -41,13 +41,16 @@ def converted(figure: Any) -> Any:
     if axes.images or axes.tables or axes.name != "rectilinear":
         return None
     try:
-        from plotly.tools import mpl_to_plotly
+        from plotly.matplotlylib import Exporter, PlotlyRenderer
     except ImportError:
         return None
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            found = mpl_to_plotly(figure)
+            renderer = PlotlyRenderer()
+            # What plotly.tools.mpl_to_plotly does, but for closing the user's figure.
+            Exporter(renderer, close_mpl=False).run(figure)
+            found = renderer.plotly_fig
         except Exception:  # noqa: BLE001 - it lags behind matplotlib, and then raises anything; the picture remains
             return None
     # What it cannot convert it leaves out, with a warning.

@@ -16,7 +16,7 @@ Reopen = Callable[[Task], Task]
 
 @pytest.fixture
 def plt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """pyplot without a screen; all figures are closed in the end."""
+    """Pyplot without a screen; all figures are closed in the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of what matplotlib imports
         matplotlib.use("agg")
@@ -40,6 +40,7 @@ def test_figure_with_one_axes_is_a_plotly_figure(plt: Any, task: Task, reopened:
     log = task.get_logger()
     log.report_matplotlib_figure("t", "figure", figure, 3)
     log.report_matplotlib_figure("t", "pyplot", plt, 3)
+    assert plt.gcf() is figure
     for plot in reopened(task).plots():
         assert (plot.kind, plot.iteration) == ("plot", 3)
         assert plot.figure()["data"][0]["y"] == [1, 4, 9]
