@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objstore import files
 from objstore.errors import StoreError
 from tracker import layout
-from tracker.codecs.protocol import file_name, media_type
 
 if TYPE_CHECKING:
     from tracker.recorder import Recorder
@@ -57,6 +55,8 @@ class Sink:
 
     def sample_name(self, title: str, series: str, extension: str, history: int) -> str:
         """What a sample's file is called: names are used again after `history` of them, as in ClearML."""
+        from tracker.codecs.protocol import file_name
+
         with self._lock:
             number = next(self._counts.setdefault((title, series), itertools.count()))
         return file_name(f"{title}_{series}_{number % history if history else number:08d}", extension)
@@ -71,6 +71,8 @@ class Sink:
 
     def keep_file(self, what: str, path: Path, file: str) -> dict[str, Any] | None:
         """The same of a file, whatever its size."""
+        from objstore import files
+
         try:
             if path.stat().st_size <= layout.INLINE_MAX:
                 return content(self._task.attach(path.read_bytes()), file)
@@ -96,4 +98,6 @@ class Sink:
 
 def content(ref: str, file: str) -> dict[str, Any]:
     """Stored content as a record names it."""
+    from tracker.codecs.protocol import media_type
+
     return {"$ref": ref, "file": file, "content_type": media_type(file)}
