@@ -86,24 +86,35 @@ class Recorder:
 
     # --- reporting ---------------------------------------------------------------------------------------------------
 
-    def scalar(self, title: str, series: str, value: float, iteration: int, of: str | None = None) -> None:
-        """One point of the task, or of the model `of`; `value` is a float.
-
-        Raises BadValue for an iteration that is not a whole number of 64 bits.
-        """
-        number = self._series.get((title, series) if of is None else (title, series, of))
+    def scalar(self, title: str, series: str, value: float, iteration: int) -> None:
+        """One point; `value` is a float. Raises BadValue for an iteration that is not a whole number of 64 bits."""
+        number = self._series.get((title, series))
         if number is None:
-            number = self._declare(title, series, of)
+            number = self._declare(title, series, None)
             if not number:
                 return
         try:
             self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - sorted there, where it costs no point that is taken anything
+            self._refused(error, iteration)
+
+    def model_scalar(self, of: str, title: str, series: str, value: float, iteration: int) -> None:
+        """One point of the model `of`."""
+        number = self._series.get((title, series, of)) or self._declare(title, series, of)
+        try:
+            if number:
+                self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._refused(error, iteration)
+
+    def _refused(self, error: Exception, iteration: object) -> None:
+        """A point was not taken: the journal's fault, or the iteration's."""
+        if isinstance(error, OSError | ValueError):
             self._fault(error)
-        except Exception as error:
-            if type(error).__name__ != "error":  # struct.error: the message must say what was wrong
-                raise
+        elif type(error).__name__ == "error":  # struct.error: the message must say what was wrong
             raise BadValue(f"iteration {iteration!r}: a whole number of 64 bits is expected") from None
+        else:
+            raise error
 
     def set(self, key: str, value: Any, *, of: str | None = None) -> None:
         """Set one key of the task, or of the model `of`; None removes it. Raises TypeError for what is not JSON."""

@@ -46,9 +46,7 @@ def histogram(
     """Bars; a trace for each row of a matrix. Raises AssertionError for an unknown mode, as ClearML does."""
     mode = mode or "group"
     assert mode in MODES, f"mode {mode!r}: one of {', '.join(MODES)} is expected"
-    rows = numbers("values", values)
-    if rows.ndim not in (1, 2):
-        raise BadValue(f"values must have one or two dimensions, not {rows.ndim}")
+    rows = numbers("values", values, (1, 2))
     names = _labels(labels)
     traces = []
     for n, row in enumerate(rows if rows.ndim == 2 else [rows]):
@@ -205,18 +203,19 @@ def titled(figure: Any, name: str) -> dict[str, Any]:
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def numbers(what: str, value: Any) -> NDArray[Any]:
-    """Numbers of any library as an array. Raises BadValue for ragged rows, texts, complex numbers."""
+def numbers(what: str, value: Any, dimensions: Sequence[int]) -> NDArray[Any]:
+    """Numbers of any library as an array of one of these dimensions. Raises BadValue, for texts and ragged rows too."""
     import numpy as np
 
     try:
         found = _array(value)
+        if found.ndim not in dimensions:
+            words = " or ".join(("no", "one", "two")[n] for n in dimensions)
+            raise BadValue(f"the {what} must have {words} dimensions, and not shape {found.shape}")
         if found.dtype.kind not in _NUMBERS:
-            found = (
-                np.array([[float(c) for c in row] for row in found.tolist()])
-                if found.ndim == 2
-                else (np.array([float(c) for c in found.tolist()]))
-            )
+            found = np.array([float(cell) for cell in found.ravel().tolist()]).reshape(found.shape)
+    except BadValue:
+        raise
     except (TypeError, ValueError) as error:
         raise BadValue(f"the {what} must hold numbers, in rows of one length: {error}") from error
     return found
@@ -224,9 +223,11 @@ def numbers(what: str, value: Any) -> NDArray[Any]:
 
 def table(what: str, value: Any) -> NDArray[Any]:
     """A matrix with at least one number. Raises BadValue."""
-    found = numbers(what, value)
-    if found.ndim != 2 or not found.size:
-        raise BadValue(f"the {what} must have two dimensions, rows of numbers, and not shape {found.shape}")
+    found = numbers(what, value, (2,))
+    if not found.size:
+        raise BadValue(
+            f"the {what} must have two dimensions with numbers in them, and not shape {found.shape}"
+        )
     return found
 
 

@@ -29,7 +29,10 @@ class Sink:
 
     def scalar(self, title: str, series: str, value: float, iteration: int) -> None:
         """One point."""
-        self.recorder.scalar(title, series, value, iteration, self.of)
+        if self.of is None:
+            self.recorder.scalar(title, series, value, iteration)
+        else:
+            self.recorder.model_scalar(self.of, title, series, value, iteration)
 
     def set(self, key: str, value: Any) -> None:
         """One key."""

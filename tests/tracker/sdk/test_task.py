@@ -310,11 +310,14 @@ def wrong_calls(task: Task) -> dict[str, tuple[Callable[[], object], str]]:
         "matrix None": (lambda: log.report_confusion_matrix("t", "s", None), "two dimensions"),
         "matrix flat": (lambda: log.report_confusion_matrix("t", "s", [1, 2]), "two dimensions"),
         "matrix empty": (lambda: log.report_confusion_matrix("t", "s", []), "two dimensions"),
-        "matrix hollow": (lambda: log.report_confusion_matrix("t", "s", [[], []]), "rows of one length"),
+        "matrix hollow": (lambda: log.report_confusion_matrix("t", "s", [[], []]), "two dimensions"),
         "matrix ragged": (lambda: log.report_confusion_matrix("t", "s", [[1, 2], [3]]), "rows of one length"),
-        "matrix of text": (lambda: log.report_confusion_matrix("t", "s", [["a"], ["b"]]), "numbers, not 'a'"),
-        "matrix text": (lambda: log.report_confusion_matrix("t", "s", "ab"), "numbers, not 'a'"),
-        "matrix deep": (lambda: log.report_confusion_matrix("t", "s", [[[1]]]), r"numbers, not \[1\]"),
+        "matrix of text": (
+            lambda: log.report_confusion_matrix("t", "s", [["a"], ["b"]]),
+            "must hold numbers",
+        ),
+        "matrix text": (lambda: log.report_confusion_matrix("t", "s", "ab"), "two dimensions"),
+        "matrix deep": (lambda: log.report_confusion_matrix("t", "s", [[[1]]]), "two dimensions"),
         "matrix iteration": (lambda: log.report_confusion_matrix("t", "s", [[1]], "x"), "a whole number"),  # type: ignore[arg-type]
         "tags": (lambda: task.add_tags(5), "tags are a text or a list of texts, not 5"),  # type: ignore[arg-type]
         "tag": (lambda: task.add_tags(["a", nothing]), "tags are a text or a list of texts"),
