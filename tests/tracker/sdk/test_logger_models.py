@@ -109,8 +109,11 @@ def test_a_model_is_ahead_of_its_task_where_the_end_came_in_between(task: Task, 
         assert [plot.iteration for plot in found.plots()] == [0, 1]
 
 
-def test_a_model_is_behind_its_task_where_a_copy_was_cut_short(task: Task, reopened: Reopen) -> None:
-    """Its newest head is missing: the journal has what it said."""
+@pytest.mark.parametrize("more", [[0, 1, 2], [0, 1]], ids=["with a report", "with a key"])
+def test_a_model_is_behind_its_task_where_a_copy_was_cut_short(
+    task: Task, reopened: Reopen, more: list[int]
+) -> None:
+    """Its newest head is missing: the journal has what it said, whatever is said of it next."""
     model = OutputModel(task, name="a model")
     model.report_scalar("t", "s", 0.0, 0)
     roll(task)
@@ -125,9 +128,12 @@ def test_a_model_is_behind_its_task_where_a_copy_was_cut_short(task: Task, reope
     for path, data in kept.items():
         if not path.exists() and model.id in path.name:
             path.write_bytes(data)
-    model.report_scalar("t", "s", 2.0, 2)
+    if len(more) == 3:
+        model.report_scalar("t", "s", 2.0, 2)
+    else:
+        model.report_single_value("accuracy", 0.5)
     for found in (model, reopened(task).models["output"][0]):
-        assert found.scalars("t", "s").steps.tolist() == [0, 1, 2]
+        assert found.scalars("t", "s").steps.tolist() == more
         assert [plot.iteration for plot in found.plots()] == [1]
 
 
