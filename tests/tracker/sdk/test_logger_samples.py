@@ -355,7 +355,8 @@ def test_collection_spares_what_a_running_task_has_reported(tmp_path: Path) -> N
         from tracker import Task
         task = Task.init("sdk", "collected", {QUIET})
         task.get_logger().report_media("t", "s", 1, stream=io.BytesIO(os.urandom(3 << 20)), file_extension="bin")
-        subprocess.run([sys.executable, "-m", "tracker", "gc", "--now", "--grace", "0s", "--yes"], check=True, stdout=sys.stderr)
+        gc = [sys.executable, "-m", "tracker", "gc", "--now", "--grace", "0s", "--yes"]
+        subprocess.run(gc, check=True, stdout=sys.stderr)
         sample, = task.samples()
         print(len(sample.read()))
         """
