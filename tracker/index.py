@@ -87,7 +87,7 @@ def console(state: State, read: Read, last: int | None = None) -> list[str]:
 def _console_lines(data: bytes) -> list[tuple[int, str]]:
     try:
         rows = [orjson.loads(row) for row in data.split(b"\n") if row]
-        return [(whole(time), str(text)) for time, _, text in rows]
+        return [(whole(time), str(text)) for time, _, text, *_ in rows]
     except (TypeError, ValueError) as error:
         raise CorruptRecord(f"lines of a console cannot be read: {error}") from error
 

@@ -136,6 +136,10 @@ class Reader:
         found: dict[str, Thing] = {}
         gone: list[Journal] = []
         living: dict[Journal, bool] = {}  # and whether that is certain
+
+        def before(of: str | None) -> State | None:
+            return sealed[of or key].state if (of or key) in sealed else None
+
         covered = united_covers(heads)
         for source in sources:
             # Asked before the journal is read: what a dead writer wrote until then is all there is.
@@ -147,10 +151,9 @@ class Reader:
                 living[source] = signs == "alive"
             content: dict[str, bytes] = {}
             if folded.last:
-                task = sealed.get(key)
-                for of, delta in deltas(folded, _into(content), task.state if task else None).items():
-                    before = found.get(of or key) or sealed.get(of or key)
-                    found[of or key] = _joined(before, of or key, delta.state, content)
+                for of, delta in deltas(folded, _into(content), before).items():
+                    known = found.get(of or key) or sealed.get(of or key)
+                    found[of or key] = _joined(known, of or key, delta.state, content)
         thing = found.get(key) or sealed.get(key)
         if thing is not None:
             state = reduce(overruled, (s for s, certain in living.items() if certain), thing.state)

@@ -297,7 +297,7 @@ task.upload_artifact("small", {"a": 1})
         """
         t, = Task.get_tasks()
         answer = [t.status, t.get_progress(), t.get_reported_scalars()["t"]["s"]["x"],
-                  t._thing.state.get("health/dropped"), list(t.artifacts), len(t.get_reported_console_output(99))]
+                  t._thing.state.get("health/dropped"), list(t.artifacts), len(t.console())]
         """
     )
     assert (status, progress, artifacts) == ("completed", 100, ["small"])

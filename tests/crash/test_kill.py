@@ -86,7 +86,7 @@ def found(task):
         },
         "parameters": task.get_parameters(),
         "tags": task.get_tags(),
-        "text": task.get_reported_console_output(10_000),
+        "text": task.console(),
         "plots": plots,
         "singles": task.get_reported_single_values(),
         "artifacts": artifacts,

@@ -52,7 +52,7 @@ def folded(recorder: Recorder) -> Fold:
 
 def points(fold: Fold) -> dict[tuple[str, str], list[float]]:
     """The scalars in a fold by series."""
-    return {(s.title, s.series): list(s.values) for s in deltas._series(fold)}
+    return {(s.title, s.series): list(s.values) for s in deltas._series(fold).get(None, [])}
 
 
 @pytest.fixture

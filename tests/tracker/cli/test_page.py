@@ -44,7 +44,14 @@ def test_the_page_shows_every_part_of_a_run(sample: Sample) -> None:
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[0] == "lr 0.1  completed"
-    for title in ("Parameters", "Metrics", "Single values", "Plots", "Artifacts", "Output models", "Code"):
+    for title in (
+        "Parameters",
+        "Metrics",
+        "Single values",
+        "Plots and samples",
+        "Artifacts",
+        "Output models",
+    ):
         assert title in lines
     assert "  General/hidden  64" in lines
     assert "  changes  uncommitted, 1 file, +1 -0 lines" in lines

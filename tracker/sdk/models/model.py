@@ -12,6 +12,7 @@ from tracker import aliases, layout
 from tracker.errors import BadValue, TaskNotFound, TrackerError
 from tracker.records import Ref, State
 from tracker.sdk import artifacts
+from tracker.sdk.model_reports import ModelReports
 
 if TYPE_CHECKING:
     from tracker.reader import Thing
@@ -24,7 +25,7 @@ _ID_SIZE = 32  # digits of an id
 _PREFIX_MIN = 6  # digits of an id or hash that may stand for it
 
 
-class Model:
+class Model(ModelReports):
     """A model by its id, by its weights' hash, by six or more first digits of one of them, or by an alias.
 
     Raises TaskNotFound for what no model has, Ambiguous for a prefix that several have.

@@ -13,6 +13,7 @@ from tracker.errors import BadValue
 from tracker.records import Entry, Ref, State
 from tracker.sdk.models import weights
 from tracker.sdk.models.model import PACKAGE, Model
+from tracker.sdk.sink import Sink
 
 if TYPE_CHECKING:
     from tracker.sdk.task import Task
@@ -320,6 +321,15 @@ class OutputModel(Model):
         if path.is_dir():
             return lambda: archives.zipped(archives.files_of(path)), None
         return lambda: transfer.reading(path), path.stat().st_size
+
+    def _reporting_task(self) -> Task:
+        return self._task
+
+    @property
+    def _sink(self) -> Sink:
+        if not self._recorded:
+            self._edit({})
+        return super()._sink
 
     def _edit(self, changes: Mapping[str, Any]) -> None:
         """Record the model, or what has changed of it, and link it to its task."""
