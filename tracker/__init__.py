@@ -11,10 +11,21 @@ if TYPE_CHECKING:
     from tracker.errors import UsageError
     from tracker.sdk.logger import Logger
     from tracker.sdk.models import InputModel, Model, OutputModel
+    from tracker.sdk.queries import query
     from tracker.sdk.types import TaskTypes
 
 __version__ = "0.1.0"
-__all__ = ["InputModel", "Logger", "Model", "OutputModel", "Task", "TaskTypes", "UsageError", "__version__"]
+__all__ = [
+    "InputModel",
+    "Logger",
+    "Model",
+    "OutputModel",
+    "Task",
+    "TaskTypes",
+    "UsageError",
+    "__version__",
+    "query",
+]
 
 # Arguments may be parsed before Task.init: the command line is watched from the import on.
 tap()
@@ -26,6 +37,7 @@ _LAZY = {
     "OutputModel": "tracker.sdk.models",
     "TaskTypes": "tracker.sdk.types",
     "UsageError": "tracker.errors",
+    "query": "tracker.sdk.queries",
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,8 +38,16 @@ class BadQuery(BadValue):
         self.problem = problem
         self.text = re.sub(r"\s", " ", text)
         self.at = at
-        start, end = at
-        super().__init__(f"{problem}\n  {self.text}\n  {' ' * start}{'^' * max(1, end - start)}")
+        super().__init__(self.pointed())
+
+    def pointed(self, shown: Callable[[str], str] = str) -> str:
+        """The problem, the query, and a line of carets under the place. shown: what each text is printed as."""
+        start, end = self.at
+        before, place = shown(self.text[:start]), shown(self.text[start:end])
+        return (
+            f"{shown(self.problem)}\n  {before}{place}{shown(self.text[end:])}\n"
+            f"  {' ' * len(before)}{'^' * max(1, len(place))}"
+        )
 
 
 def parse(text: str) -> Term:

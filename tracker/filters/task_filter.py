@@ -28,7 +28,7 @@ SEARCHED: Final = (
     "script.entry_point",
     "script.working_dir",
 )
-_LISTS: Final = ("id", "parent", "status", "type", "user", "tags", "system_tags", "project")
+_LISTS: Final = ("id", "status", "type", "parent", "user", "tags", "system_tags", "project")
 _TIMES: Final = ("created", "started", "completed", "status_changed", "last_update", "last_change")
 _SETTINGS: Final = ("order_by", "page", "page_size", "only_fields", "search_hidden", "include_subprojects")
 _ANY: Final = ("_any_", "_or_")

@@ -166,7 +166,9 @@ class Projection:
         text = f"SELECT {', '.join(columns)} FROM thing t WHERE {condition}"
         try:
             if query.limit is None:
-                fitting = connection.execute(f"{text} ORDER BY {', '.join(ordered)}", compiler.values).fetchall()
+                fitting = connection.execute(
+                    f"{text} ORDER BY {', '.join(ordered)}", compiler.values
+                ).fetchall()
                 return [_Hit(connection, *row[:3], row[3:]) for row in fitting], len(fitting)
             asked = f"{text} ORDER BY {', '.join(ordered)} LIMIT ?"
             most = query.offset + query.limit
@@ -235,9 +237,7 @@ class Projection:
         return connection
 
     def _open(self, *, locked: bool = False) -> sqlite3.Connection:
-        if self._connection is not None and (
-            self._path is None or schema.identity(self._path) == self._file
-        ):
+        if self._connection is not None and (self._path is None or schema.identity(self._path) == self._file):
             return self._connection
         self._close()
         self._path = path_of(self._store.root, read_only=self._store.read_only)

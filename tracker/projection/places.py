@@ -23,7 +23,11 @@ def path_of(root: Path, *, read_only: bool, environment: Mapping[str, str] = os.
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = folder / NAME
-            if _is_local(folder) and os.access(folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK)):
+            if (
+                _is_local(folder)
+                and os.access(folder, os.W_OK)
+                and (not path.exists() or os.access(path, os.W_OK))
+            ):
                 return path
         except OSError:
             continue

@@ -112,10 +112,8 @@ class _Pass:
     def whole(self) -> None:
         """Compare all heads with what is known: the tables of heads are not the same."""
         known = dict(self._connection.execute("SELECT key, heads FROM thing"))
-        changed: dict[str, list[Head]] = {}
-        for key, heads in self._store.heads.live().items():
-            if known.pop(key, None) != _ids(heads):
-                changed[key] = heads
+        every = self._store.heads.live().items()
+        changed = {key: heads for key, heads in every if known.pop(key, None) != _ids(heads)}
         for key in known:
             self._writer.remove(key)
         for done, (key, heads) in enumerate(changed.items()):
@@ -129,7 +127,9 @@ class _Pass:
 
         loose = self._listing.loose
         keys = {loose[where][0] for where in loose.keys() - before}
-        gone = [found for where in before - loose.keys() if (found := parse_head_name(where.rpartition("/")[2]))]
+        gone = [
+            found for where in before - loose.keys() if (found := parse_head_name(where.rpartition("/")[2]))
+        ]
         lost = {key for key, commit in gone if bytes.fromhex(commit) in _split(self._known(key))}
         damaged = {row[0] for row in self._connection.execute("SELECT key FROM damaged")}
         for key in sorted(keys | lost | damaged):

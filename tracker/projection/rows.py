@@ -103,7 +103,9 @@ class Writer:
         known = self._names.get((section, text))
         if known is None:
             at = (section, text)
-            row = self._connection.execute("SELECT id FROM name WHERE section = ? AND text = ?", at).fetchone()
+            row = self._connection.execute(
+                "SELECT id FROM name WHERE section = ? AND text = ?", at
+            ).fetchone()
             if row is None:
                 cursor = self._connection.execute("INSERT INTO name VALUES (NULL, ?, ?)", at)
                 row = (cursor.lastrowid,)

@@ -32,7 +32,8 @@ CREATE TABLE thing (
 );
 CREATE TABLE more (
     n INTEGER PRIMARY KEY, host TEXT, comment TEXT, status_reason TEXT, status_message TEXT, framework TEXT, task TEXT,
-    repository TEXT, branch TEXT, commit_id TEXT, entry_point TEXT, working_dir TEXT, models TEXT, names BLOB, facts BLOB
+    repository TEXT, branch TEXT, commit_id TEXT, entry_point TEXT, working_dir TEXT, models TEXT, names BLOB,
+    facts BLOB
 );
 CREATE TABLE tag (name INTEGER, task INTEGER, PRIMARY KEY (name, task)) WITHOUT ROWID;
 CREATE TABLE param (name INTEGER, task INTEGER, number REAL, text TEXT, PRIMARY KEY (name, task)) WITHOUT ROWID;
@@ -41,7 +42,14 @@ CREATE TABLE metric (
 ) WITHOUT ROWID;
 CREATE TABLE damaged (key TEXT PRIMARY KEY, what TEXT) WITHOUT ROWID;
 """
-VALUES: Final = {TAG: "tag", SYSTEM_TAG: "tag", PARAM: "param", RUNTIME: "param", METRIC: "metric", SINGLE: "metric"}
+VALUES: Final = {
+    TAG: "tag",
+    SYSTEM_TAG: "tag",
+    PARAM: "param",
+    RUNTIME: "param",
+    METRIC: "metric",
+    SINGLE: "metric",
+}
 
 
 def connect(path: Path | None) -> sqlite3.Connection:

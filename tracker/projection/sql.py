@@ -146,7 +146,8 @@ class Compiler:
 
     def _leads(self, term: Term) -> bool:
         return isinstance(term, Compare) and (
-            term.field.name in _TAG_SECTIONS or (bool(term.field.section) and len(self._places(term.field)) == 1)
+            term.field.name in _TAG_SECTIONS
+            or (bool(term.field.section) and len(self._places(term.field)) == 1)
         )
 
     def _led(self, term: Term) -> str:
@@ -201,7 +202,11 @@ class Compiler:
     def _of_column(self, term: Compare | Match | Holds | Exists) -> str:
         column = _COLUMNS[term.field.name]
         if isinstance(term, Exists):
-            return f"coalesce({column} <> '', 0)" if term.field.sort == fields.TEXT else f"({column} IS NOT NULL)"
+            return (
+                f"coalesce({column} <> '', 0)"
+                if term.field.sort == fields.TEXT
+                else f"({column} IS NOT NULL)"
+            )
         if isinstance(term, Compare):
             return self._compare(column, term)
         if isinstance(term, Holds) and term.how == "begins":
@@ -270,7 +275,9 @@ class Compiler:
         found = []
         for place in self._places(of):
             column = f"v.{place.number}" if not place.text else f"coalesce(v.{place.number}, v.{place.text})"
-            found.append(f"(SELECT {column} FROM {place.table} v WHERE v.name = {place.name} AND v.task = t.n)")
+            found.append(
+                f"(SELECT {column} FROM {place.table} v WHERE v.name = {place.name} AND v.task = t.n)"
+            )
         return found[0] if len(found) == 1 else f"coalesce({', '.join(['NULL', *found])}, NULL)"
 
     def order(self, orders: Iterable[Order]) -> tuple[list[str], list[str]]:
@@ -282,7 +289,10 @@ class Compiler:
             ordered.append(f"s{i} IS NULL")
             if each.field.section or each.field.sort == fields.TEXT:
                 fold = self._fold()
-                ordered += [f"typeof(s{i}) = 'text'", f"CASE WHEN typeof(s{i}) = 'text' THEN {fold}(s{i}) ELSE s{i} END {way}"]
+                ordered += [
+                    f"typeof(s{i}) = 'text'",
+                    f"CASE WHEN typeof(s{i}) = 'text' THEN {fold}(s{i}) ELSE s{i} END {way}",
+                ]
             else:
                 ordered.append(f"s{i} {way}")
         return selected, [*ordered, "updated DESC", "key"]
@@ -347,4 +357,3 @@ def _part(part: str) -> str:
     if part not in fields.PARTS:
         raise BadValue(f"{part!r} is no part of a metric: there are {', '.join(fields.PARTS)}")
     return part
-
