@@ -214,12 +214,13 @@ class Projection:
     ) -> tuple[list[sqlite3.Connection], list[str]]:
         things = folded(self._reader, main, waiting)
         over = schema.connect(None)
-        writer = rows.Writer(over)
+        writer = rows.Writer(over, empty=True)
         for key, thing in things.items():
             try:
                 writer.put(key, facts(key, thing.state))
             except CorruptRecord as error:
                 self._unread[key] = str(error)
+        writer.flush()
         return [main, over], list(things)
 
     def _refreshed(self) -> sqlite3.Connection:

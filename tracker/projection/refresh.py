@@ -80,6 +80,7 @@ def refresh(connection: sqlite3.Connection, store: Store, told: Told | None = No
             pass_.some(before_loose)
         else:
             pass_.whole()
+        pass_.flush()
         unread = dict(store.heads.damaged)
         note = (_SEEN, listing.record(unread))
         connection.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", note)
@@ -106,8 +107,13 @@ class _Pass:
         self._connection = connection
         self._store = store
         self._listing = listing
-        self._writer = Writer(connection)
+        empty = connection.execute("SELECT 1 FROM thing LIMIT 1").fetchone() is None
+        self._writer = Writer(connection, empty=empty)
         self._told = told
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        self._writer.flush()
 
     def whole(self) -> None:
         """Compare all heads with what is known: the tables of heads are not the same."""
@@ -116,7 +122,8 @@ class _Pass:
         changed = {key: heads for key, heads in every if known.pop(key, None) != _ids(heads)}
         for key in known:
             self._writer.remove(key)
-        for done, (key, heads) in enumerate(changed.items()):
+        # In the order in which they were stored, what lies together is decompressed together.
+        for done, (key, heads) in enumerate(sorted(changed.items(), key=lambda item: _stamp(item[1]))):
             self._read(key, heads)
             if self._told is not None:
                 self._told(done + 1, len(changed))
@@ -169,6 +176,13 @@ def commits(store: Store, key: str, ids: bytes, but: Iterable[Any] = ()) -> list
     wanted = [each for each in _split(ids) if each not in but]
     read = store.objects.read
     return [Head(key, ObjectId(i), read(ObjectId(i), Kind.COMMIT), f"commit {i.hex()}") for i in wanted]
+
+
+def _stamp(heads: Iterable[Head]) -> int:
+    try:
+        return max(head.commit.stamp for head in heads)
+    except StoreError:
+        return 0  # the same error comes again where it is told
 
 
 def _ids(heads: Iterable[Head]) -> bytes:
