@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import zstandard
 
@@ -31,6 +31,8 @@ from tracker.projection.refresh import Listing, Told
 from tracker.reader import Reader
 
 __all__ = ["Facts", "Found", "Projection", "Query"]
+
+_T = TypeVar("_T")
 
 # What a file says of itself that is damaged, foreign or of another version.
 _DAMAGED = (sqlite3.Error, zstandard.ZstdError, KeyError, TypeError, ValueError)
@@ -117,7 +119,7 @@ class Projection:
                 return {}
             return {**dict(self._connection.execute("SELECT key, what FROM damaged")), **self._unread}
 
-    def _safely(self, ask: Any) -> Any:
+    def _safely(self, ask: Callable[[], _T]) -> _T:
         """Ask; where the file turns out to be damaged, once more with a new one, and then with one in memory."""
         if os.getpid() != self._pid:  # a connection is not to be used, nor closed, on both sides of a fork
             self._connection, self._pid = None, os.getpid()
@@ -136,7 +138,8 @@ class Projection:
         try:
             sql.check(query.term, names)
             for order in query.orders:
-                sql.check_name(order.field, names)
+                if order.field.at is not None:
+                    sql.check_name(order.field, names)
         except sql.UnknownName as error:
             if query.text and error.field.at and not any(o.field is error.field for o in query.orders):
                 raise BadQuery(str(error), query.text, error.field.at) from None
@@ -169,7 +172,7 @@ class Projection:
                 fitting = connection.execute(
                     f"{text} ORDER BY {', '.join(ordered)}", compiler.values
                 ).fetchall()
-                return [_Hit(connection, *row[:3], row[3:]) for row in fitting], len(fitting)
+                return [_Hit(connection, row[0], row[1], row[2], row[3:]) for row in fitting], len(fitting)
             asked = f"{text} ORDER BY {', '.join(ordered)} LIMIT ?"
             most = query.offset + query.limit
             fitting = connection.execute(asked, [*compiler.values, most]).fetchall()
@@ -177,7 +180,7 @@ class Projection:
             if total == most:
                 count = f"SELECT count(*) FROM thing t WHERE {condition}"
                 (total,) = connection.execute(count, compiler.values).fetchone()
-            return [_Hit(connection, *row[:3], row[3:]) for row in fitting], total
+            return [_Hit(connection, row[0], row[1], row[2], row[3:]) for row in fitting], total
         except sqlite3.OperationalError:
             if compiler.error:
                 raise compiler.error[0] from None

@@ -77,7 +77,7 @@ class Facts:
         found = orjson.loads(data)
         key, name, project, status, kind, created, updated = found["row"]
         metrics = {
-            k: Metric(*map(number_from_json, (last, least, most)), count)
+            k: Metric(number_from_json(last), number_from_json(least), number_from_json(most), count)
             for k, (last, least, most, count) in found["metrics"].items()
         }
         short = Row(

@@ -60,7 +60,7 @@ def seen(connection: sqlite3.Connection) -> tuple[frozenset[str], frozenset[str]
 
 def is_fresh(connection: sqlite3.Connection, listing: Listing) -> bool:
     """Whether nothing has to be read."""
-    if seen(connection) != (listing.loose.keys(), listing.tables):
+    if seen(connection) != (frozenset(listing.loose), listing.tables):
         return False
     return connection.execute("SELECT 1 FROM damaged LIMIT 1").fetchone() is None
 

@@ -137,7 +137,7 @@ class Compiler:
 
     def where(self, term: Term) -> str:
         """The condition of all that holds; one value that has to be there leads, and the others are looked up."""
-        terms = list(term.terms) if isinstance(term, Together) else [term]
+        terms: list[Term] = list(term.terms) if isinstance(term, Together) else [term]
         leader = next((each for each in terms if self._leads(each)), None)
         if leader is None:
             return self.condition(term)
