@@ -220,11 +220,19 @@ def _metric(rest: str, metrics: Names) -> Field:
     spelled.append((rest, "last"))
     for name, part in spelled:
         for known in metrics():
-            title, slash, series = known.partition("/")
-            if name in (known, f"{title}.{series}") or (slash and name == f"{_md5(title)}.{_md5(series)}"):
+            if name == known or any(name in _spellings(*cut) for cut in _cuts(known)):
                 return Field(fields.METRICS, f"{known}.{part}")
     name, part = spelled[0]
     return Field(fields.METRICS, f"{name if '/' in name else name.replace('.', '/', 1)}.{part}")
+
+
+def _cuts(name: str) -> list[tuple[str, str]]:
+    """The titles and series that a metric's name may be made of: both may have slashes in them."""
+    return [(name[:at], name[at + 1 :]) for at, each in enumerate(name) if each == "/"]
+
+
+def _spellings(title: str, series: str) -> tuple[str, str]:
+    return f"{title}.{series}", f"{_md5(title)}.{_md5(series)}"
 
 
 def _md5(text: str) -> str:
