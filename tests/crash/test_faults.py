@@ -448,7 +448,7 @@ def test_broken_object_in_a_plot_costs_that_plot(scripts: Scripts) -> None:
         """
     assert len(scripts.run(source).warnings) == 1
     plots = scripts.ask(
-        "t, = Task.get_tasks()\nanswer = [p['series'] for s in t._thing.state.segments for p in s.plots]"
+        "t, = Task.get_tasks()\nanswer = [p['series'] for s in t._state.segments for p in s.plots]"
     )
     assert plots == ["good 0", "good 1", "good 2"]
     result = scripts.run(source, code=1, TRACKER_STRICT="1")
