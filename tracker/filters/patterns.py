@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tracker.errors import BadValue
+
+if TYPE_CHECKING:
+    import regex
 
 LENGTH_MAX: Final = 2_000  # characters of an expression
 SECONDS: Final = 2.0  # that all searches of one query may take
@@ -63,7 +66,7 @@ def _plain(pattern: str) -> Search:
     return lambda found: text in found
 
 
-def _compiled(pattern: str, ignore_case: bool):  # type: ignore[no-untyped-def]  # the type is the lazily imported library's
+def _compiled(pattern: str, ignore_case: bool) -> regex.Pattern[str]:
     import regex
 
     try:

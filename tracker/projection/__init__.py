@@ -95,6 +95,16 @@ class Projection:
         with self._lock:
             return self._safely(lambda: self._find(query))
 
+    def ids(self, query: Query) -> tuple[list[str], int]:
+        """The ids of what fits, in order, and how many fit in all: what else is known of them is not read."""
+
+        def ask() -> tuple[list[str], int]:
+            hits, total = self._fitting(query)
+            return [hit.key for hit in hits], total
+
+        with self._lock:
+            return self._safely(ask)
+
     def projects(self) -> set[str]:
         """The names of all projects that have a task."""
         asked = "SELECT DISTINCT project FROM thing WHERE kind = 'task' AND NOT deleted"
@@ -133,6 +143,10 @@ class Projection:
         return ask()
 
     def _find(self, query: Query) -> Found:
+        hits, total = self._fitting(query)
+        return Found(_facts(hits), total)
+
+    def _fitting(self, query: Query) -> tuple[list[_Hit], int]:
         connections, hidden = self._current()
         names = sql.Names(connections)
         try:
@@ -151,7 +165,7 @@ class Projection:
         if len(connections) > 1:
             hits.sort(key=cmp_to_key(_comparison(query.orders)))
         end = None if query.limit is None else query.offset + query.limit
-        return Found(_facts(hits[query.offset : end]), total)
+        return hits[query.offset : end], total
 
     def _hits(
         self, connection: sqlite3.Connection, query: Query, hidden: Iterable[str]

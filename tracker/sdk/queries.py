@@ -16,7 +16,7 @@ from tracker.filters.grammar import parse, parse_sort
 from tracker.filters.task_filter import Asked
 from tracker.filters.terms import Compare, Match, Not, Term, together
 from tracker.notice import say
-from tracker.projection import Facts, Found, Query
+from tracker.projection import Facts, Query
 from tracker.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -73,15 +73,12 @@ def get_task(
     terms = [task_filter.projects(projects, below=wanted.include_subprojects), labels, wanted.term]
     if name is not None:
         terms.append(Compare(_NAME, "=", name))
-    found = _newest(workspace, [*terms, Not(task_filter.archived())], wanted)
-    if not found.facts and allow_archived:
-        found = _newest(workspace, terms, wanted)
-    if not found.facts:
-        return None
-    key = found.facts[0].row.id
-    if found.total > 1:
-        say(f"{found.total} tasks fit; the first of them, {key}, is taken: give its id for another")
-    return cls._make(workspace, key)
+    keys, total = _newest(workspace, [*terms, Not(task_filter.archived())], wanted)
+    if not keys and allow_archived:
+        keys, total = _newest(workspace, terms, wanted)
+    if total > 1:
+        say(f"{total} tasks fit; the first of them, {keys[0]}, is taken: give its id for another")
+    return cls._make(workspace, keys[0]) if keys else None
 
 
 def get_tasks(
@@ -102,13 +99,13 @@ def get_tasks(
     if not _some_known(workspace, _listed("project_name", project), wanted.include_subprojects):
         return []
     terms = [term] if allow_archived else [term, Not(task_filter.archived())]
-    found = _page(workspace, terms, wanted, _MOST)
-    if wanted.page_size is None and found.total > _MOST:
+    found, total = workspace.projection.ids(_page(terms, wanted, _MOST))
+    if wanted.page_size is None and total > _MOST:
         say(
-            f"the first {_MOST} of {found.total} tasks are given: page and page_size in task_filter give others, "
+            f"the first {_MOST} of {total} tasks are given: page and page_size in task_filter give others, "
             "Task.query_tasks all ids"
         )
-    return [cls._make(workspace, each.row.id) for each in found.facts]
+    return [cls._make(workspace, key) for key in found]
 
 
 def query_tasks(
@@ -124,12 +121,12 @@ def query_tasks(
     workspace = _workspace()
     if not _some_known(workspace, _listed("project_name", project), wanted.include_subprojects):
         return []
-    found = _page(workspace, [term], wanted, None)
+    asked = _page([term], wanted, None)
     if not names:
-        return [each.row.id for each in found.facts]
+        return workspace.projection.ids(asked)[0]
     return [
         {"id": each.row.id, **{name: returned(workspace, each, name) for name in names}}
-        for each in found.facts
+        for each in workspace.projection.find(asked).facts
     ]
 
 
@@ -196,14 +193,13 @@ def _rules(
     return together(terms), wanted
 
 
-def _newest(workspace: Workspace, terms: Iterable[Term], wanted: Asked) -> Found:
-    return workspace.projection.find(Query(together(terms), wanted.order, limit=1))
+def _newest(workspace: Workspace, terms: Iterable[Term], wanted: Asked) -> tuple[list[str], int]:
+    return workspace.projection.ids(Query(together(terms), wanted.order, limit=1))
 
 
-def _page(workspace: Workspace, terms: Iterable[Term], wanted: Asked, most: int | None) -> Found:
+def _page(terms: Iterable[Term], wanted: Asked, most: int | None) -> Query:
     size = most if wanted.page_size is None else wanted.page_size
-    offset = wanted.page * (wanted.page_size or 0)
-    return workspace.projection.find(Query(together(terms), wanted.order, offset, size))
+    return Query(together(terms), wanted.order, wanted.page * (wanted.page_size or 0), size)
 
 
 def _known(workspace: Workspace, names: Iterable[str], below: bool) -> bool:

@@ -193,13 +193,12 @@ def test_forms_for_other_programs(sample: Sample, tmp_path: Path) -> None:
     ]
     assert (rows[0]["metrics.f1"], rows[4]["metrics.f1"], rows[3]["tags"]) == ("-inf", "nan", "sweep winner")
     assert rows[0]["name"] == "evil \u202e name \x9b31m \U0001f600 [red]"  # whole: it goes to a program
-    for form, read in (
-        ("parquet", lambda path: pyarrow.parquet.read_table(path)),
-        ("arrow", lambda path: pyarrow.ipc.open_file(path).read_all()),
-    ):
+    for form in ("parquet", "arrow"):
         path = tmp_path / form
         assert sample.cli("ls", "--format", form, "-o", str(path), *columns).code == 0
-        table = read(path)
+        read = pyarrow.parquet.read_table if form == "parquet" else pyarrow.ipc.open_file
+        found = read(path)
+        table = found if form == "parquet" else found.read_all()
         assert table.column_names == ["id", "name", "tags", "created", "metrics.f1"]
         assert table.column("id").to_pylist() == [row["id"] for row in rows]
     path = tmp_path / "tasks.json"

@@ -87,7 +87,7 @@ def a_state(source: random.Random) -> State:
         for name in (("t", "x"), ("t", "x.min"), ("x", ""), ("Summary", "s"))
         if source.random() < 0.5
     }
-    return state(keys, metrics, stamp=source.randint(1, 9))  # type: ignore[arg-type]  # three values each
+    return state(keys, metrics, stamp=source.randint(1, 9))
 
 
 # --- the same in plain Python ----------------------------------------------------------------------------------------
