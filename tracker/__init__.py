@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tracker.sdk.artifacts import artifact
     from tracker.sdk.logger import Logger
     from tracker.sdk.models import InputModel, Model, OutputModel
+    from tracker.sdk.queries import query
     from tracker.sdk.storage import StorageManager
     from tracker.sdk.types import TaskTypes
 
@@ -32,6 +33,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "artifact",
+    "query",
 ]
 
 
@@ -60,6 +62,7 @@ _LAZY = {
     "Dataset": "tracker.sdk.absent",
     "PipelineController": "tracker.sdk.absent",
     "PipelineDecorator": "tracker.sdk.absent",
+    "query": "tracker.sdk.queries",
 }
 
 

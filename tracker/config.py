@@ -415,6 +415,12 @@ def state_home(environment: Mapping[str, str] = os.environ) -> Path | None:
     return Path(base) / "tracker" if base else None
 
 
+def cache_home(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where this user keeps what can be made again."""
+    base = environment.get("XDG_CACHE_HOME") or _home(environment, ".cache")
+    return Path(base) / "tracker" if base else None
+
+
 def _home(environment: Mapping[str, str], below: str) -> str | None:
     home = environment.get("HOME") or environment.get("USERPROFILE")
     return f"{home}/{below}" if home else None

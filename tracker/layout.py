@@ -43,6 +43,7 @@ _NETWORK: Final = (
 )
 _SHARED: Final = ("fuseblk", "ocfs2", "orangefs", "smb3", "vboxsf", "virtiofs")
 _COPY_ON_WRITE: Final = ("bcachefs", "btrfs", "f2fs", "zfs")
+NETWORK: Final = frozenset((*_NETWORK, *_SHARED))
 UNMAPPED: Final = frozenset((*_NETWORK, *_SHARED, *_COPY_ON_WRITE))
 
 TASK: Final = "task"

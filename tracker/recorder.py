@@ -23,6 +23,7 @@ from objstore.journal import JournalWriter
 from tracker import events, figures, layout
 from tracker.config import Config
 from tracker.errors import BadValue, RecordingFault
+from tracker.mounts import file_system
 from tracker.notice import say
 from tracker.records import Entry, Ref, recoverer
 from tracker.redaction import Lines, redact_bytes, redact_value
@@ -421,20 +422,6 @@ class Recorder:
         self._unsaved, self._dropped = set(), 0
         self.pid = os.getpid()
         self._open()
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that holds `path`, such as ext4 or nfs4; "" where the system does not tell."""
-    try:
-        device = os.stat(path).st_dev
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                mount, _, rest = line.partition(" - ")
-                if mount.split()[2] == f"{os.major(device)}:{os.minor(device)}":
-                    return rest.split()[0]
-    except (OSError, IndexError):
-        return ""
-    return ""
 
 
 _living: list[Recorder] = []

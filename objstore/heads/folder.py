@@ -156,6 +156,14 @@ class Heads:
         self._files = seen
         return list(seen.values())
 
+    def names(self) -> dict[str, tuple[str, str]]:
+        """Where each head is that is a file of its own, and which key and commit it is named for. Reads none."""
+        return dict(self._listed())
+
+    def at(self, where: str, key: str, commit_id: str) -> Head | None:
+        """One of those that `names` lists; None where it is gone or damaged, which is noted."""
+        return self._head(where, key, commit_id)
+
     def count_loose(self) -> int:
         """How many heads are files of their own, at most: other files in their folders are counted, too."""
         base = self._root / layout.REFS

@@ -194,6 +194,25 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        "query",
+        1,
+        (
+            Row("bare_ms", "bare interpreter, whole process", "ms", "reference"),
+            Row(
+                "whole_ms",
+                "100,000 tasks: ls by tag, parameter and metric, sorted, whole process",
+                "ms",
+                "<= 150",
+            ),
+            Row("first_ms", "  of that: the query", "ms"),
+            Row("again_ms", "  asked again in one process", "ms"),
+            Row("new_task_ms", "  more after one new task", "ms", "<= 10"),
+            Row("rebuild_s", "made again from the heads, whole process", "s", "< 60"),
+            Row("rebuild_mib", "  peak memory", "MiB"),
+            Row("bytes_a_task", "  bytes a task in cache/", "B"),
+        ),
+    ),
+    Benchmark(
         "gc",
         1,
         (

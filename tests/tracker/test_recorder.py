@@ -22,7 +22,8 @@ from tracker import deltas, layout, notice
 from tracker.config import Config
 from tracker.deltas import Journal
 from tracker.errors import BadValue, RecordingFault
-from tracker.recorder import Recorder, file_system, forget
+from tracker.mounts import file_system
+from tracker.recorder import Recorder, forget
 from tracker.records import Entry, Ref, recoverer
 from tracker.state import Fold
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "init": Listed("Begin", "store", "Make an empty store."),
     "demo": Listed("Begin", "store", "Record real training runs, then show, compare, fetch and copy them."),
     "ls": Listed("Read", "listing", "List tasks."),
+    "query": Listed("Read", "listing", "Print the ids of the tasks that fit a query."),
     "show": Listed("Read", "page", "Show one task in full."),
     "diff": Listed("Read", "comparison", "Show what differs between two tasks."),
     "log": Listed("Read", "history", "Show the history of a task."),

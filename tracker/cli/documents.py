@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracker.cli.render import iso
-from tracker.history import Step
-from tracker.index import Metric, Row
-from tracker.pages import Difference, Item, Page, Pair, Script, Shown
+
+# `ls` has a budget in milliseconds, and needs none of these.
+if TYPE_CHECKING:
+    from tracker.history import Step
+    from tracker.index import Metric, Row
+    from tracker.pages import Difference, Item, Page, Pair, Script, Shown
 
 _T = TypeVar("_T")
 

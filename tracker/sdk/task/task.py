@@ -200,12 +200,44 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
     ) -> list[Task]:
         """The tasks that fit, last changed first; ids come in the order given.
 
-        `project_name` is exact, `task_name` a regular expression that is searched, `task_filter` takes `status`,
-        `type`, `tags`, `project`, `name`, `id`. Raises TaskNotFound for an unknown id, BadValue for a bad filter.
+        `project_name` is exact, `task_name` a regular expression that is searched, `tags` a list in the tag algebra;
+        `task_filter` takes all of ClearML's keys (docs/queries.md). At most 500, and a line that says so; none that has
+        the system tag `hidden`. Raises TaskNotFound for an unknown id, BadValue for a bad filter.
         """
         from tracker.sdk import queries
 
         return queries.get_tasks(cls, task_ids, project_name, task_name, tags, allow_archived, task_filter)
+
+    @classmethod
+    def query_tasks(
+        cls,
+        project_name: str | Sequence[str] | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        additional_return_fields: Sequence[str] | None = None,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> list[str] | list[dict[str, Any]]:
+        """The ids of all tasks that fit, asked as in `get_tasks`; or a dict a task of its id and the fields named.
+
+        Fields are ClearML's, with dots: `last_update`, `script.repository`, `hyperparams.Args.lr`.
+        """
+        from tracker.sdk import queries
+
+        return queries.query_tasks(project_name, task_name, tags, additional_return_fields, task_filter)
+
+    @classmethod
+    def get_all(cls, **rules: Any) -> list[Task]:
+        """All tasks that fit the rules of a task_filter, given as keywords."""
+        from tracker.sdk import queries
+
+        return queries.get_all(cls, rules)
+
+    @classmethod
+    def get_by_name(cls, task_name: str) -> Task | None:
+        """The task of exactly this name that was changed last; None when there is none. `get_task` does more."""
+        from tracker.sdk import queries
+
+        return queries.by_name(cls, task_name)
 
     def __repr__(self) -> str:
         return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"
