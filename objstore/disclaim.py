@@ -76,10 +76,10 @@ def disclaim(
     *more, last = list(batches(head for head in heads if bytes.fromhex(head.key) in keys)) or [[]]
     under = {c for table in affected.values() for c in table.covers} & Heads(root).table_ids()
     fresh = [
-        _publish(root, Table(tuple(batch))) for batch in more
+        publish_table(root, Table(tuple(batch))) for batch in more
     ]  # before anything that holds them is covered
     table = Table(tuple(last), packs, tuple({*affected, *under} - {*fresh}), latest(dropped))
-    fresh.append(_publish(root, table))
+    fresh.append(publish_table(root, table))
     return set(gone) & (late | _claimed_since(root, claims.known.union(fresh)))
 
 
@@ -105,11 +105,12 @@ def _claimed_since(root: Path, known: Collection[str]) -> set[str]:
     }
 
 
-def _publish(root: Path, table: Table) -> str:
+def publish_table(root: Path, table: Table) -> str:
+    """Write a table, durably, and read it back; returns its id. Raises Corrupt, OSError."""
     data = table.encode()
     table_id = hash_bytes(data).hex()
     name = layout.table_path(table_id)
     publish_bytes(root, name, data)
-    if (root / name).read_bytes() != data:
+    if len(Table.decode((root / name).read_bytes(), table_id).heads) != len(table.packed()):
         raise Corrupt(f"{name} does not hold what was written: check this machine's disk and memory")
     return table_id

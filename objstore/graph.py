@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from objstore import layout
 from objstore.errors import NotFound, StoreError
@@ -22,15 +22,19 @@ def edges(objects: Objects, node: Node) -> list[Node]:
     kind, object_id = node
     if kind is Kind.BLOB:
         return _chunks(objects, object_id)
-    data = objects.read(object_id, kind, limit=layout.RECORD_MAX)
+    return named_by(kind, objects.read(object_id, kind, limit=layout.RECORD_MAX), objects.has)
+
+
+def named_by(kind: Kind, data: bytes, has: Callable[[ObjectId], bool]) -> list[Node]:
+    """What a record names, by its bytes; `has` is asked for parents that may be absent. Raises Corrupt, Unsupported."""
     if kind is Kind.TREE:
         return [(entry.mode.kind, entry.id) for entry in Tree.decode(data).entries]
     if kind is Kind.CHUNKS:
-        return _items(ChunkList.decode(data))
+        return items(ChunkList.decode(data))
     commit = Commit.decode(data)
     if commit.deleted:
         return []
-    parents = [p for p in commit.parents if not (commit.cut and not objects.has(p))]
+    parents = [p for p in commit.parents if not commit.cut or has(p)]
     return [(Kind.TREE, commit.state), *((Kind.COMMIT, p) for p in parents)]
 
 
@@ -61,9 +65,10 @@ def closure(objects: Objects, roots: Iterable[Node], missing: list[Node] | None 
 
 def _chunks(objects: Objects, blob_id: ObjectId) -> list[Node]:
     lists = objects.lists(blob_id)
-    return list(dict.fromkeys(node for chunk_list in lists for node in _items(chunk_list)))
+    return list(dict.fromkeys(node for chunk_list in lists for node in items(chunk_list)))
 
 
-def _items(chunk_list: ChunkList) -> list[Node]:
+def items(chunk_list: ChunkList) -> list[Node]:
+    """The chunks that a list names, or its pages."""
     kind = Kind.CHUNKS if chunk_list.level else Kind.BLOB
     return [(kind, item) for item, _ in chunk_list.items]

@@ -38,10 +38,11 @@ from objstore.large import LargeBlob, fill
 from objstore.objects import Objects
 from objstore.pack import PackWriter, footer_bytes, read_footer
 from objstore.publish import Transaction, move_into_place, publish_pack, temporary
+from objstore.reading import open_regular
 from objstore.remotes import Source
 from objstore.remotes.folder import FolderRemote
 from objstore.salvage import Piece, heads_of_table, pieces
-from objstore.scrub import Contents, open_regular
+from objstore.scrub import Contents
 from objstore.sync import fetch, pull
 from objstore.sync.cache import Cache
 from objstore.sync.stage import publish_heads

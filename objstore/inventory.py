@@ -7,46 +7,24 @@ What it cannot read it says, and never leaves out quietly: who deletes relies on
 from __future__ import annotations
 
 import os
-import stat
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from objstore import layout, trash
+from objstore import columns, layout, trash
+from objstore.columns import Column, header_of, offsets_of
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode
+from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
-from objstore.pack import parse_trailer, trailer_size
 from objstore.records import ChunkList, Commit, Tree
 
-# As in docs/format.md, "Packs": the same bytes as objstore.pack's, here a whole column at a time.
-_HEAD: Final = np.dtype(
-    [("magic", "S4"), ("version", "u1"), ("zero", "V3"), ("frames", "<u4"), ("objects", "<u4")]
-)
-_FRAME: Final = np.dtype(
-    [
-        ("kind", "u1"),
-        ("encoding", "u1"),
-        ("first", "u1"),
-        ("second", "u1"),
-        ("objects", "<u4"),
-        ("raw", "<u8"),
-        ("stored", "<u8"),
-        ("xxh3", "<u8"),
-        ("pin", "V32"),
-    ]
-)
-_OBJECT: Final = np.dtype([("id", ">u8", (4,)), ("frame", "<u4"), ("offset", "<u4"), ("size", "<u8")])
 _BATCH: Final = 1 << 16  # edges looked up at once
 _TRIES: Final = 8  # listings until none shows a pack that is gone when it is opened
-
-Column = NDArray[Any]
 
 
 class Changed(StoreError):
@@ -108,10 +86,10 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
 class _Records:
     """Where in one pack the objects lie that name others: its frames of trees, commits, pages and chunk lists."""
 
-    frames: Column  # _FRAME
+    frames: Column
     offsets: Column  # of each frame in the file
     starts: Column  # of each frame's rows, one more than frames
-    rows: Column  # _OBJECT, sorted by frame and offset
+    rows: Column  # sorted by frame and offset
     numbers: Column  # of the objects in those rows
 
 
@@ -152,7 +130,7 @@ class Inventory:
             for file in files:
                 if file.id not in loaded:
                     try:
-                        loaded[file.id] = (file, *read_columns(root / file.name, file.id))
+                        loaded[file.id] = (file, *columns.read(root / file.name, file.id))
                     except FileNotFoundError:
                         moved = True  # or deleted: the next listing tells
                     except Corrupt as error:
@@ -238,44 +216,6 @@ def _one_each(files: list[PackFile], *, with_trash: bool) -> list[PackFile]:
     return list(chosen.values())
 
 
-def read_columns(path: Path, pack_id: str) -> tuple[Column, Column]:
-    """A pack's footer as (frames, objects), a row each. Raises FileNotFoundError, Corrupt, Unsupported, OSError."""
-    # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Corrupt(f"{path} is no regular file")
-        at = status.st_size - trailer_size()
-        length = parse_trailer(os.pread(fd, trailer_size(), max(0, at)))
-        data = os.pread(fd, length, max(0, at - length))
-    finally:
-        os.close(fd)
-    if hash_bytes(data).hex() != pack_id:
-        raise Corrupt(f"pack {pack_id} has a footer that is not the one its name stands for")
-    return _parsed(data, at - length, pack_id)
-
-
-def _parsed(data: bytes, frames_size: int, pack_id: str) -> tuple[Column, Column]:
-    head = np.frombuffer(data, _HEAD, 1)[0]
-    if head["magic"] != b"OSPF" or head["version"] != 1:
-        raise Unsupported(f"pack {pack_id} has a footer of another version: a newer program wrote it")
-    split = _HEAD.itemsize + int(head["frames"]) * _FRAME.itemsize
-    if len(data) != split + int(head["objects"]) * _OBJECT.itemsize:
-        raise Corrupt(f"pack {pack_id} has a footer whose length is not what its counts say")
-    frames = np.frombuffer(data, _FRAME, int(head["frames"]), _HEAD.itemsize)
-    objects = np.frombuffer(data, _OBJECT, int(head["objects"]), split)
-    if (frames["kind"] > max(Kind)).any() or (frames["encoding"] > max(Encoding)).any():
-        raise Unsupported(f"pack {pack_id} has frames of an unknown sort: a newer program wrote it")
-    if (frames["stored"] > layout.RECORD_MAX + layout.KIB).any():
-        raise Corrupt(f"pack {pack_id} has a frame larger than any may be")
-    if int((frames["stored"] + np.uint64(HEADER_SIZE)).sum()) != frames_size:
-        raise Corrupt(f"pack {pack_id} is not as long as its footer says")
-    if len(objects) and int(objects["frame"].max()) >= len(frames):
-        raise Corrupt(f"pack {pack_id} has an object outside its frames")
-    return frames, objects
-
-
 def _numbered(parts: list[Column]) -> tuple[Column, Column]:
     """The distinct ids, sorted, as four big-endian words each; and per row the number of its id among them."""
     if not parts:
@@ -296,10 +236,10 @@ def _numbered(parts: list[Column]) -> tuple[Column, Column]:
 
 def _weights(frames: Column, objects: Column) -> Column:
     """The bytes of the file that each object takes: its share of its frame, and its rows in the footer."""
-    whole = frames["stored"] + np.float64(HEADER_SIZE + _FRAME.itemsize)
+    whole = frames["stored"] + np.float64(HEADER_SIZE + columns.FRAME_SIZE)
     empty = frames["raw"] == 0
     a_byte = np.where(empty, 0, whole / np.maximum(frames["raw"], 1))
-    each = np.where(empty, whole / np.maximum(frames["objects"], 1), 0) + _OBJECT.itemsize
+    each = np.where(empty, whole / np.maximum(frames["objects"], 1), 0) + columns.OBJECT_SIZE
     number = objects["frame"]
     weights: Column = (a_byte[number] * objects["size"] + each[number]).astype(np.float32)
     return weights
@@ -503,18 +443,3 @@ def _frame(fd: int, frame: Column, offset: int) -> bytes:
     if header.encoding is not Encoding.RAW and hash_bytes(payload) != frame["pin"].tobytes():
         raise Corrupt(f"the frame at byte {offset} is damaged")
     return decode(header, payload)
-
-
-def header_of(frame: Column) -> FrameHeader:
-    """The header that a row of a footer stands for. Raises Corrupt, Unsupported."""
-    parameters = (int(frame["first"]), int(frame["second"]))
-    return FrameHeader.of(
-        int(frame["kind"]), int(frame["encoding"]), parameters, int(frame["raw"]), int(frame["stored"])
-    )
-
-
-def offsets_of(frames: Column) -> Column:
-    """Where each frame begins in its pack."""
-    offsets = np.zeros(len(frames), np.int64)
-    offsets[1:] = np.cumsum(frames["stored"][:-1].astype(np.int64) + HEADER_SIZE)
-    return offsets

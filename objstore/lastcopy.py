@@ -13,19 +13,12 @@ from pathlib import Path
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from objstore import columns
+from objstore.columns import Column, header_of, offsets_of
 from objstore.errors import Corrupt, Unsupported
 from objstore.frame import HEADER_SIZE, Encoding, decode
 from objstore.ids import Kind, ObjectId, hash_object
-from objstore.inventory import (
-    Changed,
-    Column,
-    Holding,
-    Inventory,
-    PackFile,
-    header_of,
-    offsets_of,
-    read_columns,
-)
+from objstore.inventory import Changed, Holding, Inventory, PackFile
 from objstore.records import ChunkList
 
 
@@ -99,7 +92,7 @@ def _whole(root: Path, file: PackFile, wanted: Column) -> Column:
 def _judged(root: Path, file: PackFile, wanted: Column, is_good: Callable[[Column, bytes], bool]) -> Column:
     """Per row of a pack's footer, whether it is `wanted` and its frame is stored as the footer says, and good."""
     try:
-        frames, objects = read_columns(root / file.name, file.id)
+        frames, objects = columns.read(root / file.name, file.id)
         fd = os.open(root / file.name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise Changed(f"{file.name} is gone since it was listed") from error
@@ -184,7 +177,7 @@ class _Lists:
 
 def _content(path: Path, pack_id: str, row: int) -> bytes | None:
     """What one row of a pack's footer stands for, or None where that cannot be read. Raises Corrupt, Unsupported."""
-    frames, objects = read_columns(path, pack_id)
+    frames, objects = columns.read(path, pack_id)
     entry = objects[row]
     frame = frames[entry["frame"]]
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

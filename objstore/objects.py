@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -23,9 +22,10 @@ from objstore.index import Catalog, Location, OpenFile, Proofs, Row, guard, pack
 from objstore.index.proofs import proof_of
 from objstore.pack import Footer, read_footer
 from objstore.records import ChunkList, ListMap
+from objstore.scratch import Scratch
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["Location", "Objects", "Row", "pack_files"]
 
@@ -37,7 +37,7 @@ _MAPS_KEPT: Final = 4  # chunk lists and pages kept for ranges, of up to 1.3 MB 
 _FOOTERS_KEPT: Final = 262_144  # frames and objects in the footers kept: 16 MB
 _PAGES_AHEAD: Final = 3  # pages of a chunk list that are read at once for a range, where it needs as many
 _BATCH: Final = 4 * layout.MIB  # bytes of a large object that are read at once
-_SCRATCH: Final = _BATCH + 2 * layout.FRAME_RAW_MAX  # bytes of a thread's buffer, at most
+_scratch: Final = Scratch(_BATCH + 2 * layout.FRAME_RAW_MAX)
 _THREADS: Final = 2
 _TRIES: Final = 32  # looks for an object whose packs are merged away meanwhile
 _AHEAD: Final = 2 * _THREADS  # batches read ahead of the one that is given out
@@ -192,7 +192,7 @@ class Objects:
         return None
 
     def _scrub(self, place: Location) -> bool:
-        data = _scratch(HEADER_SIZE + place.stored)
+        data = _scratch.take(HEADER_SIZE + place.stored)
         try:
             file = self._file(place)
             return os.preadv(file.fd, [data], place.at) == len(data) and xxh3_64_intdigest(data) == place.xxh3
@@ -519,9 +519,7 @@ class Objects:
             for batch in batches:
                 yield from self._given(whole, batch, self._fetch(batch))
             return
-        from concurrent.futures import ThreadPoolExecutor
-
-        process, pool = os.getpid(), ThreadPoolExecutor(_THREADS)
+        process, pool = os.getpid(), _pool()
         waiting: deque[tuple[list[_Piece], Future[list[bytes] | None] | None]] = deque()
 
         def result() -> Iterator[bytes]:
@@ -533,10 +531,8 @@ class Objects:
         try:
             for batch in batches:
                 future = None
-                if os.getpid() == process:
-                    with suppress(
-                        RuntimeError
-                    ):  # the interpreter is about to end: it starts no threads any more
+                if pool is not None and os.getpid() == process:
+                    with suppress(RuntimeError):  # the interpreter has begun to end since
                         future = pool.submit(self._fetch, batch)
                 waiting.append((batch, future))
                 if len(waiting) > _AHEAD:
@@ -544,7 +540,7 @@ class Objects:
             while waiting:
                 yield from result()
         finally:
-            if os.getpid() == process:
+            if pool is not None and os.getpid() == process:
                 pool.shutdown(cancel_futures=True)
 
     def _batches(self, chunks: Iterable[tuple[ObjectId, int]]) -> Iterator[list[_Piece]]:
@@ -662,7 +658,7 @@ class Objects:
 
     def _pread(self, place: Location, size: int) -> memoryview:
         """Bytes of a pack from where a copy's frame begins, until this thread reads the next. Raises Corrupt."""
-        data = _scratch(size)
+        data = _scratch.take(size)
         try:
             file = self._file(place)  # held until it has been read, whoever closes it meanwhile
             return data[: os.preadv(file.fd, [data], place.at)]
@@ -682,6 +678,15 @@ class Objects:
     def _path(self, place: Location) -> Path:
         name = layout.pack_path(place.pack_id)
         return next(trash.find(self._root, name), self._root / name) if place.aside else self._root / name
+
+
+def _pool() -> ThreadPoolExecutor | None:
+    """Threads to read ahead; none at the interpreter's end, where it refuses what their import does."""
+    with suppress(RuntimeError):
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(_THREADS)
+    return None
 
 
 def _decoded(place: Location, data: memoryview) -> bytes:
@@ -739,24 +744,6 @@ def _runs(groups: list[list[_Piece]]) -> list[list[list[_Piece]]]:
 
 def _weight(footer: Footer) -> int:
     return len(footer.frames) + len(footer.objects)
-
-
-class _Scratch(threading.local):
-    """A buffer of each thread for bytes that are only looked at: fresh memory costs a fault a page."""
-
-    def __init__(self) -> None:
-        self.buffer = memoryview(b"")
-
-
-_local = _Scratch()
-
-
-def _scratch(size: int) -> memoryview:
-    if size > _SCRATCH:
-        return memoryview(bytearray(size))
-    if size > len(_local.buffer):
-        _local.buffer = memoryview(bytearray(size))
-    return _local.buffer[:size]
 
 
 class Proving:

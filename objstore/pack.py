@@ -11,16 +11,21 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedWriter, FileIO
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, check_header
+from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, check_header, decode
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.records import ChunkList
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _FOOTER: Final = struct.Struct("<4sB3sII")
 _FRAME: Final = struct.Struct("<BBBBIQQQ32s")
@@ -329,12 +334,32 @@ def seal_frame(
     return SealedFrame(header, stored, members, check.intdigest(), pin)
 
 
+class _OwnFile(FileIO):
+    """A file that only the process that made it writes to.
+
+    A forked child has a copy of the buffer before it, which Python flushes when the child ends: into the very file that
+    the parent goes on writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "xb")
+        self.process = os.getpid()
+
+    def write(self, data: Buffer, /) -> int:
+        """Write, but in a child."""
+        return super().write(data) if self.process == os.getpid() else memoryview(data).nbytes
+
+
 class PackWriter:
-    """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename."""
+    """Writes one pack into a new file at `path`; nothing is durable or visible before `finish` and a rename.
+
+    A forked child can do no harm to it, and has no use of it: there, writing and finishing raise StoreError.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb", buffering=layout.MIB)
+        self._raw = _OwnFile(path)
+        self._file = BufferedWriter(self._raw, layout.MIB)
         self._frames = bytearray()
         self._objects = bytearray()  # as _SORTED
         self.size = 0
@@ -350,6 +375,7 @@ class PackWriter:
         if self._footer_size + _FRAME.size + len(frame.members) * _OBJECT.size > layout.FOOTER_MAX:
             count = len(self._objects) // _OBJECT.size
             raise StoreError(f"a pack of {count} objects can take no more: begin another")
+        self._check_own()
         number, offset = len(self._frames) // _FRAME.size, 0
         for object_id, size in frame.members:
             self._objects += _SORTED.pack(object_id, number, offset, size)
@@ -409,7 +435,12 @@ class PackWriter:
             with suppress(OSError):  # closing flushes, and the disk that refused a write refuses this one too
                 self._file.close()
         finally:
-            self.path.unlink(missing_ok=True)
+            if self._raw.process == os.getpid():  # else it is the parent's, who goes on with it
+                self.path.unlink(missing_ok=True)
+
+    def _check_own(self) -> None:
+        if self._raw.process != os.getpid():
+            raise StoreError("this pack was begun before a fork, by the parent: begin a new transaction here")
 
 
 def footer_bytes(fd: int, pack_id: str) -> tuple[bytes, int]:
@@ -430,9 +461,14 @@ def read_footer(fd: int, pack_id: str) -> Footer:
     """The footer of an open pack, if it hashes to `pack_id` and fits the file. Raises Corrupt or Unsupported."""
     data, size = footer_bytes(fd, pack_id)
     footer = Footer.decode(data)
-    if footer.frames_size + len(data) + _TRAILER.size != size:
-        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
+    check_length(pack_id, footer.frames_size, len(data), size)
     return footer
+
+
+def check_length(pack_id: str, frames: int, footer: int, size: int) -> None:
+    """Raise Corrupt for a pack of `size` bytes that is not as long as its frames and its footer are."""
+    if frames + footer + _TRAILER.size != size:
+        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
 
 
 def pack_bytes(frames: bytes, footer: bytes) -> bytes:
@@ -467,3 +503,44 @@ def check_frame(entry: FrameEntry, data: bytes, members: list[ObjectEntry]) -> N
         raise Corrupt("a frame's stored bytes are not those that the footer pins")
     if xxh3_64_intdigest(data) != entry.xxh3:
         raise Corrupt("a frame's scrub checksum does not fit")
+
+
+def open_frame(entry: FrameEntry, data: bytes, members: list[ObjectEntry]) -> bytes:
+    """What a frame holds, if its stored bytes are those of the footer: its content, of a chunk list the list's bytes.
+
+    Such a list has the length that it should; what its chunks make up is not asked. Raises Corrupt, Unsupported.
+    """
+    check_frame(entry, data, members)
+    raw = decode(entry.header, data[HEADER_SIZE:])
+    if entry.header.encoding is Encoding.LIST and ChunkList.decode(raw).size != members[0].size:
+        raise Corrupt(f"the chunk list of {members[0].id} has not the length its frame says")
+    return raw
+
+
+def objects_in(
+    entry: FrameEntry, members: list[ObjectEntry], raw: bytes
+) -> Iterator[tuple[ObjectEntry, bytes, str]]:
+    """The objects of an opened frame, each with its content and what is wrong with it, "" where nothing is.
+
+    The one object of a chunk list comes with the list's bytes, which prove nothing.
+    """
+    if entry.header.encoding is Encoding.LIST:
+        yield members[0], raw, ""
+        return
+    at = 0
+    for member in members:
+        content = raw[member.offset : member.offset + member.size]
+        # A raw frame's only object was hashed with the frame.
+        right = entry.header.encoding is Encoding.RAW or hash_object(entry.header.kind, content) == member.id
+        fault = "overlaps another one" if member.offset != at else "" if right else "is not what its id says"
+        yield member, content, fault
+        at += member.size
+
+
+def check_content(entry: FrameEntry, data: bytes, members: list[ObjectEntry]) -> bytes:
+    """Check all of a frame, and each of its objects against its id; returns and raises what `open_frame` does."""
+    raw = open_frame(entry, data, members)
+    for member, _, fault in objects_in(entry, members, raw):
+        if fault:
+            raise Corrupt(f"object {member.id} {fault}")
+    return raw

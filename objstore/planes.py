@@ -6,12 +6,12 @@ Knows arrays of items of 2, 4 or 8 bytes, each plane raw or zstd; what the items
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from objstore import layout
 from objstore.errors import Corrupt
+from objstore.scratch import Scratch
 from objstore.zstd import BINARY_LEVEL, decompress_into, squeeze
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIZES: Final = (2, 4, 8)  # bytes of an item
 _PLANE: Final = struct.Struct("<B3sI")
 _ZERO: Final = bytes(3)
-_KEPT_MAX: Final = 2 * layout.FRAME_RAW_MAX  # bytes of memory that a thread keeps
+_scratch: Final = Scratch(2 * layout.FRAME_RAW_MAX)
 _RAW: Final = 0
 _ZSTD: Final = 1
 
@@ -75,27 +75,12 @@ def decode(stored: bytes | memoryview, raw_size: int, size: int, phase: int) -> 
     return _ungroup(stored, raw_size, size, phase).tobytes()
 
 
-class _Kept(threading.local):
-    """Memory of each thread to decode in: fresh memory costs a fault a page, more than the decoding does."""
-
-    def __init__(self) -> None:
-        self.room = bytearray(0)
-
-
-_kept = _Kept()
-
-
 def _buffers(size: int) -> tuple[Bytes, memoryview]:
     """Room for the content of a payload, and for half of it as one plane; good until this thread decodes the next."""
     import numpy as np
 
-    room = size + (size + 1) // 2
-    if len(_kept.room) < room:
-        fresh = bytearray(room)
-        if room > _KEPT_MAX:
-            return np.frombuffer(fresh, np.uint8, size), memoryview(fresh)[size:]
-        _kept.room = fresh
-    return np.frombuffer(_kept.room, np.uint8, size), memoryview(_kept.room)[size:]
+    room = _scratch.take(size + (size + 1) // 2)
+    return np.frombuffer(room, np.uint8, size), room[size:]
 
 
 def _ungroup(stored: bytes | memoryview, raw_size: int, size: int, phase: int) -> Bytes:

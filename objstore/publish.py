@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -113,11 +114,13 @@ class Transaction:
         places = self._objects.locate(object_id)
         if not places or not self._objects.complete(object_id):
             return False
-        for chunk_id, _ in self._objects.chunks(places[0]):
-            found = self._objects.holder(chunk_id)
+        top = self._objects.list_of(places[0])
+        pages = top.items if top is not None and top.level else ()
+        for part_id, _ in chain(pages, self._objects.chunks(places[0])):
+            found = self._objects.holder(part_id)
             if found is None:
                 return False
-            self._relied.setdefault(found[0], set()).add(chunk_id)
+            self._relied.setdefault(found[0], set()).add(part_id)
         return True
 
     def rely_all(self, object_ids: Iterable[ObjectId]) -> set[ObjectId]:

@@ -10,7 +10,7 @@ import re
 import struct
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -453,6 +453,19 @@ def _flag(value: Any) -> bool:
 def format_bytes() -> bytes:
     """The content of a new store's `format`."""
     return orjson.dumps(layout.FORMAT, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2) + b"\n"
+
+
+_PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
+    Kind.TREE: Tree.decode,
+    Kind.COMMIT: Commit.decode,
+    Kind.CHUNKS: ChunkList.decode,
+}
+
+
+def check_record(kind: Kind, data: bytes) -> None:
+    """Raise Corrupt or Unsupported for what cannot be read as an object of its kind; a blob may hold anything."""
+    if parse := _PARSERS.get(kind):
+        parse(data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from objstore import layout
+from objstore import columns, layout
+from objstore.columns import Column, header_of, offsets_of
 from objstore.errors import Corrupt
-from objstore.frame import HEADER_SIZE, decode
-from objstore.ids import ObjectId, hash_object
-from objstore.inventory import Column, PackFile, header_of, offsets_of, read_columns
-from objstore.pack import FrameEntry, ObjectEntry, PackWriter, check_frame
+from objstore.frame import HEADER_SIZE
+from objstore.ids import ObjectId
+from objstore.inventory import PackFile
+from objstore.pack import FrameEntry, ObjectEntry, PackWriter, check_frame, objects_in, open_frame
 from objstore.publish import encode_group, move_into_place, temporary
 
 
@@ -24,7 +25,7 @@ def rewrite(root: Path, file: PackFile, needed: Column) -> tuple[str, int, bytes
 
     Raises FileNotFoundError, Corrupt, Unsupported, OSError.
     """
-    frames, objects = read_columns(root / file.name, file.id)
+    frames, objects = columns.read(root / file.name, file.id)
     order = np.lexsort((objects["offset"], objects["frame"]))
     starts = np.searchsorted(objects["frame"][order], np.arange(len(frames) + 1))
     offsets = offsets_of(frames)
@@ -63,18 +64,17 @@ def _members(rows: Column, frame: int) -> list[ObjectEntry]:
 
 def _copy(writer: PackWriter, fd: int, entry: FrameEntry, members: list[ObjectEntry], needed: Column) -> None:
     data = os.pread(fd, entry.size, entry.offset)
-    check_frame(entry, data, members)
-    payload = data[HEADER_SIZE:]
     if needed.all() and _touch(members):
-        writer.add(entry.header, payload, [(member.id, member.size) for member in members])
+        check_frame(entry, data, members)
+        writer.add(entry.header, data[HEADER_SIZE:], [(member.id, member.size) for member in members])
         return
-    raw = decode(entry.header, payload)
     group = []
-    for member in (members[place] for place in np.flatnonzero(needed).tolist()):
-        content = raw[member.offset : member.offset + member.size]
-        if hash_object(entry.header.kind, content) != member.id:
-            raise Corrupt(f"the content of {member.id} is not what its id says: run fsck --heal")
-        group.append((member.id, content))
+    contents = objects_in(entry, members, open_frame(entry, data, members))
+    for (member, content, fault), wanted in zip(contents, needed.tolist(), strict=True):
+        if wanted and fault:
+            raise Corrupt(f"object {member.id} {fault}: run fsck --heal")
+        if wanted:
+            group.append((member.id, content))
     for header, stored, inside in encode_group(entry.header.kind, group):
         writer.add(header, stored, inside)
 

@@ -20,8 +20,9 @@ from objstore.heads import Head
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.pack import trailer_size
 from objstore.publish import encode_group
-from objstore.records import ChunkList
-from objstore.scrub import PARSERS, Contents, examine, read_at
+from objstore.reading import read_at
+from objstore.records import ChunkList, check_record
+from objstore.scrub import Contents, examine
 from objstore.zstd import decompress
 
 _FOOTER_MAGIC: Final = b"OSPF\x01\0\0\0"
@@ -159,8 +160,7 @@ def _records(raw: bytes) -> Iterator[bytes]:
 
 def _is_readable(kind: Kind, content: bytes) -> bool:
     try:
-        if parse := PARSERS.get(kind):
-            parse(content)
+        check_record(kind, content)
     except StoreError:
         return False
     return True

@@ -5,23 +5,28 @@ Reads only, and knows nothing of other packs: whether a chunk list makes up its 
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from xxhash import xxh3_64_intdigest
 
 from objstore import layout
-from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, decode
-from objstore.ids import Kind, ObjectId, hash_object
-from objstore.pack import FrameEntry, Frames, ObjectEntry, check_frame, footer_counts, footer_frames
-from objstore.records import ChunkList, Commit, Tree
+from objstore.errors import StoreError, Unsupported
+from objstore.frame import HEADER_SIZE
+from objstore.ids import Kind, ObjectId
+from objstore.pack import (
+    FrameEntry,
+    Frames,
+    ObjectEntry,
+    footer_frames,
+    objects_in,
+    open_frame,
+)
+from objstore.reading import read_at
+from objstore.records import check_record
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,11 +35,6 @@ _OBJECT: Final = struct.Struct("<32sIIQ")  # an object in a footer
 _BLOCK: Final = 4 * layout.MIB  # bytes of frames read at once: past it a disk is no faster, and six are held
 _THREADS: Final = 2
 _AHEAD: Final = 2 * _THREADS  # blocks under way
-PARSERS: Final[dict[Kind, Callable[[bytes], object]]] = {
-    Kind.TREE: Tree.decode,
-    Kind.COMMIT: Commit.decode,
-    Kind.CHUNKS: ChunkList.decode,
-}
 
 Part = tuple[ObjectEntry, bytes]  # an object and its content
 
@@ -56,16 +56,6 @@ class Fault:
     alien: bool = False
 
 
-def open_regular(path: Path) -> int:
-    """A descriptor to read a regular file. Raises Corrupt for anything else, OSError."""
-    # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise Corrupt("is no regular file")
-    return fd
-
-
 class Contents:
     """What a pack holds, by its footer's bytes: 60 bytes an object, where a parsed footer takes 250.
 
@@ -75,14 +65,12 @@ class Contents:
     def __init__(self, footer: bytes) -> None:
         import numpy as np
 
-        from objstore.index.build import check_footer
+        from objstore import columns
 
-        check_footer(footer)
+        _, rows = columns.parse(footer)
         self.frames = footer_frames(footer)
         self._footer = footer
-        self._start = len(footer) - footer_counts(footer)[1] * _OBJECT.size
-        columns = np.dtype([("id", "V32"), ("frame", "<u4"), ("offset", "<u4"), ("size", "<u8")])
-        rows = np.frombuffer(footer, columns, offset=self._start)
+        self._start = len(footer) - len(rows) * _OBJECT.size
         # By their places in the frames; an empty one comes first.
         self._order = np.lexsort((rows["size"], rows["offset"], rows["frame"])).astype(np.uint32)
         ends = np.cumsum([0, *(frame.objects for frame in self.frames)])
@@ -169,19 +157,6 @@ def _next(waiting: deque[tuple[Future[list[Fault]], int]], step: Callable[[int],
     return found
 
 
-def read_at(fd: int, offset: int, size: int) -> bytes:
-    """`size` bytes of a file, fewer where it ends before. Raises OSError."""
-    data = os.pread(fd, size, offset)
-    if len(data) == size or not data:
-        return data
-    parts = [data]
-    while (missing := size - sum(map(len, parts))) and (
-        more := os.pread(fd, missing, offset + size - missing)
-    ):
-        parts.append(more)
-    return b"".join(parts)
-
-
 def _scrub(frame: FrameEntry, data: memoryview) -> str:
     """Only what is fast: why the bytes are not those that were written, or ""."""
     if len(data) != frame.size or data[:HEADER_SIZE] != frame.header.pack():
@@ -197,33 +172,28 @@ def examine(
     A frame that cannot be decoded is one fault. Of a chunk list the content is the list's own bytes, which are not
     proved to make up the blob.
     """
-    stored = bytes(data)
     try:
-        check_frame(frame, stored, inside)
-        raw = decode(frame.header, stored[HEADER_SIZE:])
-        if frame.header.encoding is Encoding.LIST:
-            if ChunkList.decode(raw).size != inside[0].size:
-                raise Corrupt(f"the chunk list of {inside[0].id} has not the length its frame says")
-            yield None, (inside[0], raw)
-            return
+        raw = open_frame(frame, bytes(data), inside)
     except StoreError as error:
         ids, alien = tuple(entry.id for entry in inside), isinstance(error, Unsupported)
         yield Fault(number, frame.offset, str(error), frame.header.kind, ids, alien=alien), None
         return
-    at = 0
-    for entry in inside:
-        content = raw[entry.offset : entry.offset + entry.size]
-        try:
-            if entry.offset != at or hash_object(frame.header.kind, content) != entry.id:
-                raise Corrupt("its content is not what its id says")
-            if parse := PARSERS.get(frame.header.kind):
-                parse(content)
-        except StoreError as error:
-            what = f"object {entry.id}: {error}"
-            yield Fault(number, frame.offset, what, frame.header.kind, (entry.id,), lone=True), None
+    for entry, content, wrong in objects_in(frame, inside, raw):
+        what, ids = wrong or _unreadable(frame.header.kind, content), (entry.id,)
+        if what:
+            what = f"object {entry.id} {what}"
+            yield Fault(number, frame.offset, what, frame.header.kind, ids, lone=True), None
         else:
             yield None, (entry, content)
-        at += entry.size
+
+
+def _unreadable(kind: Kind, content: bytes) -> str:
+    """Why an object cannot be read as one of its kind, or ""."""
+    try:
+        check_record(kind, content)
+    except StoreError as error:
+        return f"cannot be read: {error}"
+    return ""
 
 
 def _blocks(frames: Frames) -> Iterator[tuple[int, int]]:

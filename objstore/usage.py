@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from objstore.columns import Column
 from objstore.graph import Node
-from objstore.inventory import Column, Inventory, Links, pack_files
+from objstore.inventory import Inventory, Links, pack_files
 
 Name = TypeVar("Name", bound=Hashable)
 

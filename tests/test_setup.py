@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pygit2
@@ -18,7 +17,7 @@ from objstore.records import format_bytes
 from objstore.store import Store
 from tracker import __version__
 from tracker.cli.demo import DemoFailed, run_demo
-from tracker.config import Config, load
+from tracker.config import Config, load, resolve, settings
 from tracker.package_data import examples_dir, template_dir
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -55,12 +54,16 @@ def test_every_file_of_the_template_is_in_git(checkout: Path) -> None:
 
 
 def test_the_template_shows_every_setting_with_its_default(tmp_path: Path) -> None:
-    """Uncommenting all of config.toml changes nothing, and leaves no setting out."""
+    """Uncommenting all of config.toml changes nothing, and leaves no setting out that counts there."""
     shown = re.findall(
-        r"(?m)^# (\w+ = .+)$", (template_dir() / layout.CONFIG_FILE).read_text(encoding="utf-8")
+        r"(?m)^# ([\w.]+ = .+)$", (template_dir() / layout.CONFIG_FILE).read_text(encoding="utf-8")
     )
     (tmp_path / layout.CONFIG_FILE).write_text("\n".join(shown), encoding="utf-8")
-    assert [line.split(" = ")[0] for line in shown] == [field.name for field in fields(Config)]
+    assert [line.split(" = ")[0] for line in shown] == [s.key for s in settings() if s.places == "any"]
+    found = resolve(tmp_path, environment={})
+    assert {each.key for each in settings() if found[each.name].origin != "default"} == {
+        line.split(" = ")[0] for line in shown
+    }
     assert load(tmp_path, environment={}) == Config()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tracker.capture.argparse_ import tap
@@ -9,23 +10,59 @@ from tracker.sdk.task import Task
 
 if TYPE_CHECKING:
     from tracker.errors import UsageError
+    from tracker.sdk.absent import Dataset, PipelineController, PipelineDecorator
+    from tracker.sdk.artifacts import artifact
     from tracker.sdk.logger import Logger
     from tracker.sdk.models import InputModel, Model, OutputModel
+    from tracker.sdk.queries import query
+    from tracker.sdk.storage import StorageManager
     from tracker.sdk.types import TaskTypes
 
 __version__ = "0.1.0"
-__all__ = ["InputModel", "Logger", "Model", "OutputModel", "Task", "TaskTypes", "UsageError", "__version__"]
+__all__ = [
+    "Dataset",
+    "InputModel",
+    "Logger",
+    "Model",
+    "OutputModel",
+    "PipelineController",
+    "PipelineDecorator",
+    "StorageManager",
+    "Task",
+    "TaskTypes",
+    "UsageError",
+    "__version__",
+    "artifact",
+    "query",
+]
+
+
+def _stored_arguments() -> dict[str, str]:
+    """What a task that this process was started to run again has as arguments, until `Task.init` knows it."""
+    if "TRACKER_RUN_TASK" not in os.environ and "CLEARML_TASK_ID" not in os.environ:
+        return {}
+    from tracker.sdk import replay
+
+    return replay.arguments()
+
 
 # Arguments may be parsed before Task.init: the command line is watched from the import on.
-tap()
+tap(early=_stored_arguments)
 
 _LAZY = {
     "InputModel": "tracker.sdk.models",
     "Logger": "tracker.sdk.logger",
     "Model": "tracker.sdk.models",
     "OutputModel": "tracker.sdk.models",
+    "StorageManager": "tracker.sdk.storage",
     "TaskTypes": "tracker.sdk.types",
     "UsageError": "tracker.errors",
+    "artifact": "tracker.sdk.artifacts",
+    # Only to be imported: to use one is an error that says what to use instead.
+    "Dataset": "tracker.sdk.absent",
+    "PipelineController": "tracker.sdk.absent",
+    "PipelineDecorator": "tracker.sdk.absent",
+    "query": "tracker.sdk.queries",
 }
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from objstore import journal
 from objstore import layout as store_layout
 from tracker import events, layout
 from tracker.errors import CorruptRecord
-from tracker.records import Entry, Segment, State, recoverer
+from tracker.records import Entry, Ref, Segment, State, newest, recoverer, references
 from tracker.state import Fold, join_keys
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 Put = Callable[[bytes], str]  # stores content, returns its "$ref"
+Before = Callable[[str | None], State | None]  # a model's id, or None for the task -> its state so far
 
 _CONSOLE_CHUNK = 1 << 20  # bytes of console text in one object
 
@@ -77,9 +79,17 @@ def fold(source: Journal, after: int) -> Fold:
         folded.add_all(journal.read(source.folder, after))
     except CorruptRecord as error:
         folded.broken = f"event {folded.last + 1}: {error}"
-    if after and any(number not in folded.series for number in _numbers(folded)):
-        folded.series = {**_declared(source, after), **folded.series}
+    _name_series(source, folded, after)
     return folded
+
+
+def _name_series(source: Journal, folded: Fold, after: int) -> None:
+    """Tell a fold of the events beyond `after` what its series are, where they were declared earlier."""
+    if after and any(number not in folded.series for number in _numbers(folded)):
+        earlier = _declared(source, after)
+        used = _numbers(folded)
+        folded.series = {**earlier.series, **folded.series}
+        folded.owners |= {number: of for number, of in earlier.owners.items() if number in used}
 
 
 def lost(source: Journal, folded: Fold, covered: int) -> str:
@@ -100,62 +110,120 @@ def _numbers(folded: Fold) -> set[int]:
     return {events.SERIES_NUMBER.unpack(head)[0] for head in {scalar[:size] for scalar in folded.scalars}}
 
 
-def _declared(source: Journal, until: int) -> dict[int, tuple[str, str]]:
-    """The series that a writer declared with its events up to `until`."""
+def _declared(source: Journal, until: int) -> Fold:
+    """What a writer said with its events up to `until`, but for scalars, console and content."""
     earlier = Fold(source.writer)
     for record in journal.read(source.folder):
         if record.number > until:
             break
         if record.kind == events.DOCUMENT:
             earlier.add_all((record,))
-    return earlier.series
+    return earlier
 
 
 def model_keys(source: Journal, folded: Fold, after: int, covered: Callable[[str], int]) -> None:
-    """Add to a fold what the events up to `after` said of the models in it whose heads do not cover as much.
+    """Add to a fold what the events up to `after` said and reported of the models in it whose heads lack some of them.
 
     A model's head is written only when the model changes, so a lower cover may be all there is; or a copy that was cut
     short has brought the task's head without the model's. `covered`: a model's id -> number of the last event that its
     heads cover.
     """
-    behind = {of: least for of in folded.keys if of is not None and (least := covered(of)) < after}
-    if not behind:
-        return
+    covers = {of: covered(of) for of in _models(folded)}
+    behind = {of: least for of, least in covers.items() if least < after}
+    earlier = _earlier(source, behind, after)
+    for of in behind:
+        if keys := earlier.keys.get(of):
+            folded.keys[of] = join_keys(keys, folded.keys.get(of, {}))
+        if of in reported(earlier):
+            _recount(source, folded, of, covers.pop(of))
+    for of in reported(folded) & covers.keys():
+        if covers[of] != after:  # greater where the end of a process kept the task's own head from following
+            _recount(source, folded, of, covers[of])
+
+
+def _earlier(source: Journal, behind: Mapping[str, int], after: int) -> Fold:
+    """The documents up to event `after` beyond what each of the models that are behind has."""
     earlier = Fold(source.writer)
-    for record in journal.read(source.folder, min(behind.values())):
+    for record in journal.read(source.folder, min(behind.values())) if behind else ():
         if record.number > after:
             break
         if record.kind == events.DOCUMENT:
             earlier.add_all((record,))
-    for of in behind:
-        folded.keys[of] = join_keys(earlier.keys.get(of, {}), folded.keys[of])
+    return earlier
 
 
-def deltas(folded: Fold, put: Put, before: State | None = None) -> dict[str | None, Delta]:
+def _models(folded: Fold) -> list[str]:
+    """The models that a fold says or reports something of."""
+    return sorted({of for of in folded.keys if of is not None} | reported(folded))
+
+
+def reported(folded: Fold) -> set[str]:
+    """The models that a fold has reports, or declarations, of."""
+    plots, samples = (p.of for p in folded.plots), (s.of for s in folded.samples)
+    return {of for of in (*plots, *samples, *folded.owners.values()) if of is not None}
+
+
+def _recount(source: Journal, folded: Fold, of: str, least: int) -> None:
+    """Let a fold's reports of a model be those of the events beyond `least`: what its heads do not have yet."""
+    later = Fold(source.writer)
+    later.add_all(takewhile(lambda record: record.number <= folded.last, journal.read(source.folder, least)))
+    _name_series(source, later, least)
+    folded.series = {**later.series, **folded.series}
+    folded.owners = {**later.owners, **folded.owners}
+    size = events.SERIES_NUMBER.size
+    own = {events.SERIES_NUMBER.pack(number) for number, owner in folded.owners.items() if owner == of}
+    folded.scalars = [each for each in folded.scalars if each[:size] not in own] + [
+        each for each in later.scalars if each[:size] in own
+    ]
+    folded.plots = [p for p in folded.plots if p.of != of] + [p for p in later.plots if p.of == of]
+    folded.samples = [s for s in folded.samples if s.of != of] + [s for s in later.samples if s.of == of]
+    folded.blobs = {**later.blobs, **folded.blobs}
+
+
+def deltas(folded: Fold, put: Put, before: Before | None = None) -> dict[str | None, Delta]:
     """What a fold adds, per head (None: the task; else a model's id). Content goes through `put`.
 
-    `before`: the task's state that covers all events up to the fold's first.
+    `before`: gives the state of each that covers all events up to the fold's first, None where there is none.
     """
-    for blob in folded.blobs.values():
-        put(blob)
+    parts = _segments(folded, put)
     covers = {folded.writer: folded.last}
-    segment = Segment(
-        folded.writer,
-        folded.attempt,
-        folded.last,
-        folded.time,
-        tuple(_scalars(folded, put)),
-        tuple(_console(folded, put)),
-        tuple(_plots(folded, put)),
-    )
-    known = (each for each in (before.segments if before else ()) if each.writer == folded.writer)
-    whole = next((each.extended(segment) for each in known), segment)
     found: dict[str | None, Delta] = {}
-    for of, keys in folded.keys.items():
-        if of is not None:
-            found[of] = Delta(State(layout.MODEL, keys), covers)
-    found[None] = Delta(State(layout.TASK, folded.keys.get(None, {}), (whole,)), covers)
+    for of in (*_models(folded), None):
+        state = before(of) if before and of in parts else None
+        known = (each for each in (state.segments if state else ()) if each.writer == folded.writer)
+        segments = (next((each.extended(parts[of]) for each in known), parts[of]),) if of in parts else ()
+        kind = layout.TASK if of is None else layout.MODEL
+        found[of] = Delta(State(kind, folded.keys.get(of, {}), segments), covers)
+    _put_blobs(folded, found.values(), put)
     return found
+
+
+def _segments(folded: Fold, put: Put) -> dict[str | None, Segment]:
+    """What was reported of the task, and of each model that anything was reported of."""
+    series = _series(folded)
+    return {
+        of: Segment(
+            folded.writer,
+            folded.attempt,
+            folded.last,
+            folded.time,
+            tuple(_scalars(series.get(of, []), put)),
+            tuple(_console(folded, put)) if of is None else (),
+            tuple(_plots(folded, of, put)),
+            samples=newest([_sample(each) for each in folded.samples if each.of == of]),
+        )
+        for of in (None, *sorted(reported(folded)))
+    }
+
+
+def _put_blobs(folded: Fold, found: Iterable[Delta], put: Put) -> None:
+    """Store the content that the events brought along, but for that of samples which later ones have replaced."""
+    dropped = {Ref.parse(text).id for sample in folded.samples for text in references(sample.content)}
+    if dropped:
+        dropped -= {Ref.parse(text).id for delta in found for text in delta.state.references()}
+    for object_id, blob in folded.blobs.items():
+        if object_id not in dropped:
+            put(blob)
 
 
 def aborted(state: State, writer: str, reason: str) -> dict[str, Entry]:
@@ -195,12 +263,10 @@ def overruled(state: State, source: Journal) -> State:
     return replace(state, keys={**kept, **said})
 
 
-def _scalars(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
-    if not folded.scalars:
-        return
+def _scalars(listed: list[scalars.Series], put: Put) -> Iterator[dict[str, Any]]:
     group: list[scalars.Series] = []
     points = names = 0
-    for series in _pieces(folded):
+    for series in _pieces(listed):
         name = len(series.title) + len(series.series)
         crowded = len(group) >= _SERIES_CHUNK or names + name > _NAMES_CHUNK or _follows(group, series)
         if group and (crowded or points + len(series.steps) > _POINTS_CHUNK):
@@ -217,17 +283,19 @@ def _follows(group: list[scalars.Series], series: scalars.Series) -> bool:
     return bool(group) and (group[-1].title, group[-1].series) == (series.title, series.series)
 
 
-def _pieces(folded: Fold) -> Iterator[scalars.Series]:
-    """A fold's series, those that are too long for one object in several parts."""
-    for series in _series(folded):
+def _pieces(listed: list[scalars.Series]) -> Iterator[scalars.Series]:
+    """The series, those that are too long for one object in several parts."""
+    for series in listed:
         for start in range(0, len(series.steps), _POINTS_MAX):
             part = slice(start, start + _POINTS_MAX)
             columns = (series.steps[part], series.times[part], series.values[part])
             yield type(series)(series.title, series.series, *columns)
 
 
-def _series(folded: Fold) -> list[scalars.Series]:
-    """A fold's scalars by series, in the order of their first points; within one, in the order of reporting."""
+def _series(folded: Fold) -> dict[str | None, list[scalars.Series]]:
+    """A fold's scalars by whose they are and by series, in the order of their first points, and of reporting."""
+    if not folded.scalars:
+        return {}
     if len(folded.scalars) <= _SHORT_RUN and sys.byteorder == "little":
         return _short_series(folded)
     import numpy as np
@@ -237,34 +305,37 @@ def _series(folded: Fold) -> list[scalars.Series]:
     points = np.frombuffer(b"".join(folded.scalars), np.dtype(events.SCALAR_FIELDS))
     points = points[np.argsort(points["series"], kind="stable")]
     numbers, starts = np.unique(points["series"], return_index=True)
-    parts: dict[tuple[str, str], list[Any]] = {}  # a rolled run declares its series again, under new numbers
-    for number, part in zip(numbers, np.split(points, starts[1:]), strict=True):
-        if int(number) in folded.series:
-            parts.setdefault(folded.series[int(number)], []).append(part)
-    joined = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-    return [
-        Series(*name, part["step"].copy(), part["time"].copy(), part["value"].copy())
-        for name, part in joined.items()
-    ]
+    # A rolled run declares its series again, under new numbers.
+    parts: dict[tuple[str | None, tuple[str, str]], list[Any]] = {}
+    for number, part in zip(numbers.tolist(), np.split(points, starts[1:]), strict=True):
+        if number in folded.series:
+            parts.setdefault((folded.owners.get(number), folded.series[number]), []).append(part)
+    found: dict[str | None, list[Series]] = {}
+    for (of, name), pieces in parts.items():
+        part = np.concatenate(pieces)
+        series = Series(*name, part["step"].copy(), part["time"].copy(), part["value"].copy())
+        found.setdefault(of, []).append(series)
+    return found
 
 
-def _short_series(folded: Fold) -> list[scalars.Series]:
+def _short_series(folded: Fold) -> dict[str | None, list[scalars.Series]]:
     """The same without numpy, whose import would take longer than all else at the end of a short run."""
     from array import array
 
     from tracker.scalars import Series
 
-    found: dict[tuple[str, str], Series] = {}
+    found: dict[str | None, dict[tuple[str, str], Series]] = {}
     for number, step, time_, value in events.SCALAR_FORMAT.iter_unpack(b"".join(folded.scalars)):
         name = folded.series.get(number)
         if name is None:
             continue
-        if name not in found:
-            found[name] = Series(*name, array("q"), array("q"), array("d"))
-        found[name].steps.append(step)
-        found[name].times.append(time_)
-        found[name].values.append(value)
-    return list(found.values())
+        owned = found.setdefault(folded.owners.get(number), {})
+        if name not in owned:
+            owned[name] = Series(*name, array("q"), array("q"), array("d"))
+        owned[name].steps.append(step)
+        owned[name].times.append(time_)
+        owned[name].values.append(value)
+    return {of: list(owned.values()) for of, owned in found.items()}
 
 
 def _scalar_chunk(group: list[Any], put: Put) -> dict[str, Any]:
@@ -280,7 +351,8 @@ def _console(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
     lines: list[bytes] = []
     size = 0
     for text in folded.texts:
-        lines.append(orjson.dumps([text.time, text.stream, text.message]))
+        level = () if text.level is None else (text.level,)
+        lines.append(orjson.dumps([text.time, text.stream, text.message, *level]))
         size += len(lines[-1])
         if size >= _CONSOLE_CHUNK:
             yield {"$ref": put(b"\n".join(lines) + b"\n"), "lines": len(lines)}
@@ -289,16 +361,36 @@ def _console(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
         yield {"$ref": put(b"\n".join(lines) + b"\n"), "lines": len(lines)}
 
 
-def _plots(folded: Fold, put: Put) -> Iterator[dict[str, Any]]:
+def _plots(folded: Fold, of: str | None, put: Put) -> Iterator[dict[str, Any]]:
     for plot in folded.plots:
-        figure = orjson.dumps(plot.figure, option=orjson.OPT_SORT_KEYS)
+        if plot.of != of:
+            continue
         yield {
-            "$ref": put(figure),
+            "$ref": figure_ref(plot) or put(orjson.dumps(plot.figure, option=orjson.OPT_SORT_KEYS)),
             "title": plot.title,
             "series": plot.series,
             "iteration": plot.iteration,
             "time": plot.time,
+            **({"kind": plot.kind, "content": dict(plot.content)} if plot.content is not None else {}),
         }
+
+
+def figure_ref(plot: events.Plot) -> str:
+    """Where the figure of a plot is; "" where it is in the event itself."""
+    is_ref = isinstance(plot.figure, dict) and plot.figure.keys() == {"$ref"}
+    return str(plot.figure["$ref"]) if is_ref else ""
+
+
+def _sample(sample: events.Sample) -> dict[str, Any]:
+    return {
+        "title": sample.title,
+        "series": sample.series,
+        "iteration": sample.iteration,
+        "time": sample.time,
+        "kind": sample.kind,
+        "content": dict(sample.content),
+        "history": sample.history,
+    }
 
 
 def why_dead(source: Journal) -> str:

@@ -6,6 +6,7 @@ TrackerError
 ├── TaskNotFound    (ValueError, LookupError)
 ├── CorruptRecord   (ValueError)       a committed record or a journal event that cannot be read
 ├── UnsafeArtifact  (PermissionError)  loading it would run code from the artifact
+├── MissingPackage  (ImportError)      an optional package that a call needs is not installed
 └── RecordingFault  (OSError)          the environment failed, and `strict = true` asks to hear of it
 """
 
@@ -34,6 +35,10 @@ class CorruptRecord(TrackerError, ValueError):
 
 class UnsafeArtifact(TrackerError, PermissionError):
     """Loading the artifact would run code from it."""
+
+
+class MissingPackage(TrackerError, ImportError):
+    """An optional package that a call needs is not installed; the message names the extra that brings it."""
 
 
 class RecordingFault(TrackerError, OSError):

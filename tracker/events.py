@@ -7,11 +7,13 @@ one event sets one key (see `records.State`).
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from tracker import figures
 from tracker.errors import CorruptRecord
 from tracker.names import without_surrogates
 
@@ -26,9 +28,10 @@ SCALAR_FORMAT: Final = struct.Struct("<Iqqd")
 SERIES_NUMBER: Final = struct.Struct("<I")  # how a scalar begins
 SCALAR_FIELDS: Final = [("series", "<u4"), ("step", "<i8"), ("time", "<i8"), ("value", "<f8")]
 _TEXT_HEAD: Final = struct.Struct("<Bq")
-# Figures come as users make them: numpy arrays in them, numbers as keys. NaN becomes null, plotly's own gap.
-_FIGURE: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_LEVEL: Final = struct.Struct("<h")
 STREAMS: Final = ("stdout", "stderr", "log")
+_LEVELLED: Final = len(STREAMS)  # stands for a message of the log with a level of its own
+LEVELS: Final = {"stdout": 20, "stderr": 40, "log": 20}  # as Python's logging counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,12 @@ class SetKey:
 
 @dataclass(frozen=True, slots=True)
 class Declare:
-    """From here on this writer's series `number` is (title, series)."""
+    """From here on this writer's series `number` is (title, series), of the task or of the model `of`."""
 
     number: int
     title: str
     series: str
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +66,46 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One line of the console."""
+    """One line of the console; level: of a message of the log, -32768 to 32767, where it is not its stream's own."""
 
     stream: str
     time: int
     message: str
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plotly figure as a JSON document."""
+    """A plotly figure as a JSON document, or {"$ref"} to that; of the task or of the model `of`.
+
+    kind, content: "table" or "picture" and where the table, the picture itself is: "$ref", "file", "content_type".
+    """
 
     title: str
     series: str
     iteration: int
     time: int
     figure: Any
+    of: str | None = None
+    kind: str = "plot"
+    content: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A file of some moment of the run; kind: image or media; history: how many of one title and series are kept.
+
+    content: "file", "content_type", and where it is: "$ref" or "url".
+    """
+
+    title: str
+    series: str
+    iteration: int
+    time: int
+    kind: str
+    content: Mapping[str, Any]
+    history: int
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +121,7 @@ class End:
     """The writer closed; nothing follows."""
 
 
-Event = SetKey | Declare | Scalar | Text | Plot | Blob | End
+Event = SetKey | Declare | Scalar | Text | Plot | Sample | Blob | End
 
 
 def encode(event: Event) -> tuple[int, bytes]:
@@ -101,46 +129,38 @@ def encode(event: Event) -> tuple[int, bytes]:
     if isinstance(event, Scalar):
         return SCALAR, SCALAR_FORMAT.pack(event.number, event.iteration, event.time, event.value)
     if isinstance(event, Text):
-        head = _TEXT_HEAD.pack(STREAMS.index(event.stream), event.time)
-        return TEXT, head + event.message.encode("utf-8", "surrogatepass")
+        message = event.message.encode("utf-8", "surrogatepass")
+        if event.level is None:
+            return TEXT, _TEXT_HEAD.pack(STREAMS.index(event.stream), event.time) + message
+        return TEXT, _TEXT_HEAD.pack(_LEVELLED, event.time) + _LEVEL.pack(event.level) + message
     if isinstance(event, Blob):
         return BLOB, bytes.fromhex(event.id) + event.data
-    option, default = (_FIGURE, _plain) if isinstance(event, Plot) else (None, None)
     try:
-        return DOCUMENT, orjson.dumps(_document(event), default, option)
+        return DOCUMENT, orjson.dumps(_document(event))
     except TypeError as error:
         if "surrogates" not in str(error):
             raise
-        return DOCUMENT, orjson.dumps(without_surrogates(_document(event)), default, option)
+        return DOCUMENT, orjson.dumps(without_surrogates(_document(event)))
 
 
-def _plain(value: Any) -> Any:
-    """As JSON what figures are made of elsewhere: arrays in any layout, series, dates, numbers. Raises TypeError."""
-    for name in ("to_plotly_json", "tolist", "isoformat", "__float__"):
-        convert = getattr(value, name, None)
-        if callable(convert):
-            return convert()
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    raise TypeError(f"a {type(value).__name__} is nothing that a figure can hold")
-
-
-def _document(event: SetKey | Declare | Plot | End) -> dict[str, Any]:
+def _document(event: SetKey | Declare | Plot | Sample | End) -> dict[str, Any]:
+    if isinstance(event, End):
+        return {"type": "end"}
     if isinstance(event, SetKey):
         found = {"type": "set", "key": event.key, "value": event.value, "stamp": event.stamp}
-        return found if event.of is None else {**found, "of": event.of}
-    if isinstance(event, Declare):
-        return {"type": "series", "number": event.number, "title": event.title, "series": event.series}
-    if isinstance(event, Plot):
-        return {
-            "type": "plot",
-            "title": event.title,
-            "series": event.series,
-            "iteration": event.iteration,
-            "time": event.time,
-            "figure": event.figure,
-        }
-    return {"type": "end"}
+    elif isinstance(event, Declare):
+        found = {"type": "series", "number": event.number, "title": event.title, "series": event.series}
+    else:
+        found = {"type": "plot" if isinstance(event, Plot) else "sample"}
+        found |= {name: getattr(event, name) for name in ("title", "series", "iteration", "time")}
+        if isinstance(event, Sample):
+            found |= {"kind": event.kind, "content": event.content, "history": event.history}
+        else:
+            ready = isinstance(event.figure, orjson.Fragment)
+            found["figure"] = event.figure if ready else orjson.Fragment(figures.encode(event.figure))
+            if event.content is not None:
+                found |= {"kind": event.kind, "content": event.content}
+    return found if event.of is None else {**found, "of": event.of}
 
 
 def decode(kind: int, payload: bytes) -> Event | None:
@@ -149,8 +169,7 @@ def decode(kind: int, payload: bytes) -> Event | None:
         if kind == SCALAR:
             return Scalar(*SCALAR_FORMAT.unpack(payload))
         if kind == TEXT:
-            stream, time = _TEXT_HEAD.unpack_from(payload)
-            return Text(STREAMS[stream], time, payload[_TEXT_HEAD.size :].decode("utf-8", "replace"))
+            return _text(payload)
         if kind == BLOB:
             return Blob(payload[:32].hex(), payload[32:])
         return _parse(orjson.loads(payload)) if kind == DOCUMENT else None
@@ -158,16 +177,32 @@ def decode(kind: int, payload: bytes) -> Event | None:
         raise CorruptRecord(f"a journal event of kind {kind} cannot be read: {error}") from error
 
 
+def _text(payload: bytes) -> Text:
+    stream, time = _TEXT_HEAD.unpack_from(payload)
+    if stream != _LEVELLED:
+        return Text(STREAMS[stream], time, payload[_TEXT_HEAD.size :].decode("utf-8", "replace"))
+    (level,) = _LEVEL.unpack_from(payload, _TEXT_HEAD.size)
+    message = payload[_TEXT_HEAD.size + _LEVEL.size :].decode("utf-8", "replace")
+    return Text("log", time, message, level)
+
+
 def _parse(document: dict[str, Any]) -> Event | None:
-    kind = document["type"]
+    kind, of = document["type"], document.get("of")
+    if of is not None and not isinstance(of, str):
+        raise TypeError(f"of {of!r}")
     if kind == "set":
-        of = document.get("of")
-        if of is not None and not isinstance(of, str):
-            raise TypeError(f"of {of!r}")
         return SetKey(str(document["key"]), document["value"], int(document["stamp"]), of)
     if kind == "series":
-        return Declare(int(document["number"]), str(document["title"]), str(document["series"]))
+        return Declare(int(document["number"]), str(document["title"]), str(document["series"]), of)
+    if kind not in ("plot", "sample"):
+        return End() if kind == "end" else None
+    title, series = str(document["title"]), str(document["series"])
+    when = int(document["iteration"]), int(document["time"])
+    content = document.get("content")
+    if content is not None and not isinstance(content, Mapping):
+        raise TypeError(f"content {content!r:.80}")
     if kind == "plot":
-        title, series = str(document["title"]), str(document["series"])
-        return Plot(title, series, int(document["iteration"]), int(document["time"]), document["figure"])
-    return End() if kind == "end" else None
+        sort = str(document.get("kind", "plot"))
+        return Plot(title, series, *when, document["figure"], of, sort, content)
+    sort, history = str(document["kind"]), int(document["history"])
+    return Sample(title, series, *when, sort, content or {}, history, of)

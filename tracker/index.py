@@ -1,11 +1,10 @@
-"""What the states of many tasks say in short: their reports summed up, one row a task, rows found and sorted.
+"""What the states of many tasks say in short: their reports summed up, and one row a task.
 
 Pure: states in, frozen records out. It opens nothing, reads no series, and knows no clock.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from tracker.errors import BadValue, CorruptRecord
+from tracker.errors import CorruptRecord
 from tracker.records import Ref, State
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 Read = Callable[[Ref], bytes]  # the content of an object that a state refers to
 
 FIELDS: Final = ("created", "updated", "name", "project", "status", "type", "iteration", "id")
-_NEAR: Final = 6  # names offered for one that is unknown
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------
@@ -87,7 +85,7 @@ def console(state: State, read: Read, last: int | None = None) -> list[str]:
 def _console_lines(data: bytes) -> list[tuple[int, str]]:
     try:
         rows = [orjson.loads(row) for row in data.split(b"\n") if row]
-        return [(whole(time), str(text)) for time, _, text in rows]
+        return [(whole(time), str(text)) for time, _, text, *_ in rows]
     except (TypeError, ValueError) as error:
         raise CorruptRecord(f"lines of a console cannot be read: {error}") from error
 
@@ -196,36 +194,8 @@ def whole(value: Any) -> int:
     return int(value)
 
 
-def find(
-    rows: Iterable[Row],
-    *,
-    words: Sequence[str] = (),
-    project: str | None = None,
-    tags: Sequence[str] = (),
-    statuses: Sequence[str] = (),
-) -> list[Row]:
-    """The rows that fit all that is given.
-
-    Each word is in the name, the project or a tag, whatever the case, or begins the id. A project is that one or one
-    below it. Each tag is there; one that begins with a dash is not. The status is one of `statuses`.
-    """
-    return [
-        each
-        for each in rows
-        if (project is None or each.project == project or each.project.startswith(f"{project}/"))
-        and (not statuses or each.status in statuses)
-        and all((tag[1:] not in each.tags) if tag.startswith("-") else tag in each.tags for tag in tags)
-        and all(_has_word(each, word) for word in words)
-    ]
-
-
-def _has_word(each: Row, word: str) -> bool:
-    texts = (each.name, each.project, *each.tags)
-    return each.id.startswith(word) or any(word.casefold() in text.casefold() for text in texts)
-
-
 def value_of(each: Row, key: str) -> str | float | None:
-    """What a row is sorted by: one of FIELDS, else the last value of a metric, a single value, a parameter; or None."""
+    """What a row has under a name: of FIELDS, else a metric's last value, a single value, a parameter; or None."""
     if key in FIELDS:
         found: str | int = getattr(each, key)
         return found
@@ -239,34 +209,6 @@ def value_of(each: Row, key: str) -> str | float | None:
         except ValueError:
             return each.params[key]
     return None
-
-
-def sort(rows: Iterable[Row], key: str) -> list[Row]:
-    """Rows by a key of `value_of`, descending where a dash precedes it; rows without a value, and NaN, come last.
-
-    Raises BadValue that offers near names when no row has the key.
-    """
-    listed = sorted(rows, key=lambda each: (-each.updated, each.id))
-    down, name = key.startswith("-"), key.removeprefix("-")
-    if listed and all(value_of(each, name) is None for each in listed):
-        raise BadValue(_unknown(name, listed))
-    having = [(value, each) for each in listed if (value := value_of(each, name)) is not None]
-    numbers = [(v, each) for v, each in having if not isinstance(v, str) and v == v]  # NaN is not
-    texts = [(v, each) for v, each in having if isinstance(v, str)]
-    # Python's sort is stable in reverse, too: equals stay in the order of their last change.
-    ordered = [each for _, each in sorted(numbers, key=lambda pair: pair[0], reverse=down)]
-    ordered += [each for _, each in sorted(texts, key=lambda pair: pair[0].casefold(), reverse=down)]
-    placed = {each.id for each in ordered}
-    return ordered + [each for each in listed if each.id not in placed]
-
-
-def _unknown(name: str, rows: Sequence[Row]) -> str:
-    known = dict.fromkeys(key for each in rows for key in (*each.singles, *each.metrics, *each.params))
-    names = [*known, *FIELDS]
-    near = [each for each in names if name and name.casefold() in each.casefold()]
-    near += [each for each in difflib.get_close_matches(name, names, _NEAR, 0.5) if each not in near]
-    offered = f"did you mean {', '.join(near[:_NEAR])}?" if near else f"there are {', '.join(names[:20])}"
-    return f"no task listed has a value named {name!r}: {offered}"
 
 
 def shared_values(rows: Sequence[Row], most: int) -> list[str]:

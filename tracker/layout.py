@@ -12,6 +12,9 @@ PREVIEW_MAX: Final = (
     2048  # bytes of a preview in the record itself: listing 10,000 tasks reads 10,000 records
 )
 INLINE_MAX: Final = 1 << 20  # bytes of an artifact that travel in the journal and so share the run's one pack
+ROLL_HELD: Final = (
+    64 << 20
+)  # bytes of content in a journal after which the same is done: sealing has them in memory
 HEARTBEAT: Final = 30.0  # seconds between two signs of life of a writer
 ROLL: Final = 1 << 17  # events after which a journal is sealed while the run goes on
 QUICK: Final = (
@@ -40,6 +43,7 @@ _NETWORK: Final = (
 )
 _SHARED: Final = ("fuseblk", "ocfs2", "orangefs", "smb3", "vboxsf", "virtiofs")
 _COPY_ON_WRITE: Final = ("bcachefs", "btrfs", "f2fs", "zfs")
+NETWORK: Final = frozenset((*_NETWORK, *_SHARED))
 UNMAPPED: Final = frozenset((*_NETWORK, *_SHARED, *_COPY_ON_WRITE))
 
 TASK: Final = "task"

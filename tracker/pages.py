@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from tracker.index import Metric, Read, Row, reading, row, whole
 from tracker.records import Ref, State
+from tracker.reported import Exhibit, exhibits
 
 _T = TypeVar("_T")
 Pair = tuple[_T | None, _T | None]  # left and right; None: that side has none
@@ -69,10 +70,20 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """Plots, tables or samples of one kind, title and series: the newest one, how many there are, and their bytes."""
+
+    newest: Exhibit
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """All of one task but its series and its console. Times in microseconds since the epoch, 0 where not known.
 
-    plots: "title/series" to how many were reported; health: what went wrong while recording, and how often.
+    plots: "title/series" to how many figures were reported; shown: plots, tables and samples, the newest of each name;
+    health: what went wrong while recording, and how often.
     """
 
     row: Row
@@ -89,6 +100,7 @@ class Page:
     inputs: tuple[Item, ...]
     outputs: tuple[Item, ...]
     plots: Mapping[str, int]
+    shown: tuple[Shown, ...]
     health: Mapping[str, int]
 
 
@@ -111,6 +123,7 @@ def page(key: str, state: State, models: Models) -> Page:
             inputs=linked_models(state, "input", models),
             outputs=linked_models(state, "output", models),
             plots=plots(state),
+            shown=shown(state),
             health={name: whole(count) for name, count in state.section("health").items()},
         )
 
@@ -121,9 +134,13 @@ def artifacts(state: State) -> tuple[Item, ...]:
 
 
 def linked_models(state: State, direction: str, models: Models) -> tuple[Item, ...]:
-    """The models that a task links to as "input" or "output", in the order in which they were linked."""
+    """The models that a task links to as "input" or "output", in the order of their making, else of linking."""
     start = f"model/{direction}/"
-    links = sorted((e.stamp, k) for k, e in state.keys.items() if k.startswith(start) and e.value is not None)
+    links = sorted(
+        (whole(e.value.get("created")) or e.stamp, k)
+        for k, e in state.keys.items()
+        if k.startswith(start) and e.value is not None
+    )
     found = []
     for _, key in links:
         link, model_id = state.get(key), key[len(start) :]
@@ -179,6 +196,22 @@ def plots(state: State) -> dict[str, int]:
             name = f"{each['title']}/{each['series']}"
             found[name] = found.get(name, 0) + 1
     return dict(sorted(found.items()))
+
+
+def shown(state: State) -> tuple[Shown, ...]:
+    """Plots, tables and samples by name; the newest of one is that of the greatest iteration."""
+    found: dict[tuple[str, str, str], list[Exhibit]] = {}
+    for each in exhibits(state):
+        found.setdefault((each.title, each.series, each.kind), []).append(each)
+    return tuple(
+        Shown(newest_of(several), len(several), sum(e.ref.size for e in several if e.ref))
+        for _, several in sorted(found.items())
+    )
+
+
+def newest_of(several: Iterable[Exhibit]) -> Exhibit:
+    """The one of the greatest iteration, of these the one reported last."""
+    return max(several, key=lambda each: (each.iteration, each.time))
 
 
 def packages(state: State) -> dict[str, str]:

@@ -75,24 +75,23 @@ class Reader:
         for source in journals(self.store.root):
             waiting.setdefault(source.key, []).append(source)
         heads = self.store.heads.live()
-        found = self._sealed(heads)
+        found = self.sealed(heads)
         for key, sources in waiting.items():
-            found.update(self._with(found, heads.get(key, []), key, sources))
+            found.update(self.with_journals(found, heads.get(key, []), key, sources))
         return found
 
-    def thing(self, key: str) -> Thing:
-        """One of them. Raises NotFound."""
+    def thing(self, key: str, maker: str = "") -> Thing:
+        """One of them. Raises NotFound. maker: the task of a model that only its journal may know; saves a search."""
         sources = journals(self.store.root, key)
         heads = self.store.heads.of(key)
-        found = self._sealed({key: heads} if heads else {})
-        maker = found[key].state.get("task") if key in found else None
-        if not sources and maker is not None:  # a model, which the journals of its task may have changed
-            maker = str(maker)
+        found = self.sealed({key: heads} if heads else {})
+        maker = str(found[key].state.get("task") or "") if key in found else maker
+        if not sources and maker:  # a model, which the journals of its task may have changed
             sources, heads = journals(self.store.root, maker), self.store.heads.of(maker)
-            found.update(self._sealed({maker: heads} if heads else {}))
-            found.update(self._with(found, heads, maker, sources))
+            found.update(self.sealed({maker: heads} if heads else {}))
+            found.update(self.with_journals(found, heads, maker, sources))
         elif sources:
-            found.update(self._with(found, heads, key, sources))
+            found.update(self.with_journals(found, heads, key, sources))
         if key not in found and not sources:
             found = self.things()  # a model that only a running task's journal knows
         if key not in found:
@@ -108,7 +107,8 @@ class Reader:
                 return read_state(self.store, head.commit)  # not kept: a restore or a copy may bring the rest
         return self._states[head.id]
 
-    def _sealed(self, heads: Mapping[str, list[Head]]) -> dict[str, Thing]:
+    def sealed(self, heads: Mapping[str, list[Head]]) -> dict[str, Thing]:
+        """The things that have these heads, without what journals add; those that cannot be read are noted."""
         found = {}
         for key, alive in heads.items():
             try:
@@ -117,7 +117,7 @@ class Reader:
                 self.damaged[key] = str(error)
         return found
 
-    def _with(
+    def with_journals(
         self, sealed: Mapping[str, Thing], heads: list[Head], key: str, sources: list[Journal]
     ) -> dict[str, Thing]:
         """What a task's journals make of things in `sealed`, by key."""
@@ -128,7 +128,7 @@ class Reader:
                 return {**fresh, **found}
             # One was sealed, and removed while it was read: its head is there now.
             sources, alive = journals(self.store.root, key), self.store.heads.live()
-            sealed, heads = self._sealed(alive), alive.get(key, [])
+            sealed, heads = self.sealed(alive), alive.get(key, [])
             fresh = {k: t for k, t in sealed.items() if k == key or t.state.get("task") == key}
 
     def _on_top(
@@ -137,6 +137,10 @@ class Reader:
         found: dict[str, Thing] = {}
         gone: list[Journal] = []
         living: dict[Journal, bool] = {}  # and whether that is certain
+
+        def before(of: str | None) -> State | None:
+            return sealed[of or key].state if (of or key) in sealed else None
+
         covered = united_covers(heads)
         for source in sources:
             # Asked before the journal is read: what a dead writer wrote until then is all there is.
@@ -148,10 +152,9 @@ class Reader:
                 living[source] = signs == "alive"
             content: dict[str, bytes] = {}
             if folded.last:
-                task = sealed.get(key)
-                for of, delta in deltas(folded, _into(content), task.state if task else None).items():
-                    before = found.get(of or key) or sealed.get(of or key)
-                    found[of or key] = _joined(before, of or key, delta.state, content)
+                for of, delta in deltas(folded, _into(content), before).items():
+                    known = found.get(of or key) or sealed.get(of or key)
+                    found[of or key] = _joined(known, of or key, delta.state, content)
         thing = found.get(key) or sealed.get(key)
         if thing is not None:
             state = reduce(overruled, (s for s, certain in living.items() if certain), thing.state)

@@ -16,11 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from orjson import Fragment
+
 from objstore import trash
 from objstore.journal import JournalWriter
-from tracker import events, layout
+from tracker import events, figures, layout
 from tracker.config import Config
 from tracker.errors import BadValue, RecordingFault
+from tracker.mounts import file_system
 from tracker.notice import say
 from tracker.records import Entry, Ref, recoverer
 from tracker.redaction import Lines, redact_bytes, redact_value
@@ -58,6 +61,7 @@ class Recorder:
         self.pid = os.getpid()
         self.keys: dict[str, Entry] = dict(known or {})  # the task's keys as this process knows them
         self.closed = False
+        self.replays = False  # whether a stored task is run again
         self._attempt = attempt
         self._attach = attach
         self._roll = roll
@@ -66,7 +70,7 @@ class Recorder:
         self._dropped = 0
         self._retry_at = 0.0
         self._unsaved: set[str] = set()  # keys that were set while the disk refused
-        self._series: dict[tuple[str, str], int] = {}
+        self._series: dict[tuple[str, ...], int] = {}  # (title, series), and the model where it is a model's
         self._lines: defaultdict[str, Lines] = defaultdict(Lines)
         self._guard = threading.RLock()
         self._heart = threading.Event()
@@ -83,6 +87,7 @@ class Recorder:
         self._beating = False
         self._declared = 0  # series numbers given out; one is never given twice
         self._rolled = 0  # number of the last event when the journal was last sealed
+        self._held = 0  # bytes of content since then
 
     # --- reporting ---------------------------------------------------------------------------------------------------
 
@@ -90,17 +95,31 @@ class Recorder:
         """One point; `value` is a float. Raises BadValue for an iteration that is not a whole number of 64 bits."""
         number = self._series.get((title, series))
         if number is None:
-            number = self._declare(title, series)
+            number = self._declare(title, series, None)
             if not number:
                 return
         try:
             self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - sorted there, where it costs no point that is taken anything
+            self._refused(error, iteration)
+
+    def model_scalar(self, of: str, title: str, series: str, value: float, iteration: int) -> None:
+        """One point of the model `of`."""
+        number = self._series.get((title, series, of)) or self._declare(title, series, of)
+        try:
+            if number:
+                self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._refused(error, iteration)
+
+    def _refused(self, error: Exception, iteration: object) -> None:
+        """A point was not taken: the journal's fault, or the iteration's."""
+        if isinstance(error, OSError | ValueError):
             self._fault(error)
-        except Exception as error:
-            if type(error).__name__ != "error":  # struct.error: the message must say what was wrong
-                raise
+        elif type(error).__name__ == "error":  # struct.error: the message must say what was wrong
             raise BadValue(f"iteration {iteration!r}: a whole number of 64 bits is expected") from None
+        else:
+            raise error
 
     def set(self, key: str, value: Any, *, of: str | None = None) -> None:
         """Set one key of the task, or of the model `of`; None removes it. Raises TypeError for what is not JSON.
@@ -143,24 +162,58 @@ class Recorder:
             found = {k[len(start) :]: e.value for k, e in self.keys.items() if k.startswith(start)}
         return {k: v for k, v in found.items() if v is not None}
 
-    def text(self, stream: str, message: str) -> None:
-        """One line of the console; stream: stdout, stderr or log."""
+    def text(self, stream: str, message: str, level: int | None = None) -> None:
+        """One line of the console; stream: stdout, stderr or log; level: of a line of the log, if it is not 20."""
         if self.config.redact:
             message = self._lines[stream].redact(message)
-        self._emit(events.Text(stream, _now() // 1000, message))
+        self._emit(events.Text(stream, _now() // 1000, message, level))
 
-    def plot(self, title: str, series: str, iteration: int, figure: Any) -> None:
-        """One plotly figure as a JSON document. A figure that JSON cannot hold costs that figure, not the run."""
+    def plot(
+        self,
+        title: str,
+        series: str,
+        iteration: int,
+        figure: Any,
+        *,
+        of: str | None = None,
+        kind: str = "plot",
+        content: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One plotly figure as a JSON document; kind, content: what else it is, see `events.Plot`.
+
+        A figure that JSON cannot hold costs that figure, not the run.
+        """
         try:
-            self._emit(events.Plot(title, series, iteration, _now() // 1000, figure))
-        except TypeError as error:
+            data = figures.encode(figure)
+        except Exception as error:  # a figure is the user's object, and may raise anything
             self.lose_plot(title, series, error)
             if self.config.strict:
                 raise
+            return
+        try:
+            # A large one is content of its own, so that nobody has to parse it who only wants to know of it.
+            kept: Any = {"$ref": self.hold(data)} if len(data) > layout.INLINE_MAX else Fragment(data)
+        except RecordingFault:
+            return  # which was said
+        self._emit(events.Plot(title, series, iteration, _now() // 1000, kept, of, kind, content))
+
+    def sample(
+        self,
+        title: str,
+        series: str,
+        iteration: int,
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        history: int,
+        of: str | None = None,
+    ) -> None:
+        """One file of a moment of the run, already stored or elsewhere; see `events.Sample`."""
+        self._emit(events.Sample(title, series, iteration, _now() // 1000, kind, content, history, of))
 
     def lose_plot(self, title: str, series: str, error: Exception) -> None:
         """Say, once, that a figure could not be read."""
-        self.warn("plot", f"the plot {title!r} / {series!r} was not recorded: {error}")
+        self.warn("plot", f"the plot {title!r} / {series!r} was not recorded: {' '.join(str(error).split())}")
 
     def attach(self, data: bytes) -> str:
         """Store content so that it survives this process; returns its "$ref".
@@ -170,11 +223,18 @@ class Recorder:
         """
         if len(data) > layout.INLINE_MAX and self._attach is not None:
             return self._attach(data)
+        return self.hold(data)
+
+    def hold(self, data: bytes) -> str:
+        """The same, but whatever its size it goes through the journal: without compression, and without a wait for the
+        disk. It takes its room there until the run ends. Raises RecordingFault.
+        """
         from objstore.ids import Kind, hash_object
 
         object_id = str(hash_object(Kind.BLOB, data))
         if not self._emit(events.Blob(object_id, data)):
             raise RecordingFault(f"{len(data)} bytes could not be stored: {self.root} cannot be written")
+        self._held += len(data)
         return str(Ref("blob", object_id, len(data)))
 
     def redacted(self, data: bytes) -> bytes:
@@ -207,7 +267,9 @@ class Recorder:
 
     def overrides(self, section: str) -> dict[str, str] | None:
         """The values that a replayed run takes from its stored task; None for a run of its own."""
-        return None
+        if not self.replays:
+            return None
+        return {name: str(record["value"]) for name, record in self.section(f"param/{section}").items()}
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
@@ -273,16 +335,17 @@ class Recorder:
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
-    def _declare(self, title: str, series: str) -> int:
+    def _declare(self, title: str, series: str, of: str | None) -> int:
         """The number of a series; 0 when it could not be recorded, and so no point of it can be."""
+        name = (title, series) if of is None else (title, series, of)
         with self._guard:
-            number = self._series.get((title, series))
+            number = self._series.get(name)
             if number is None:
                 number = self._declared + 1
-                if not self._emit(events.Declare(number, title, series)):
+                if not self._emit(events.Declare(number, title, series, of)):
                     return 0
                 self._declared = number
-                self._series[title, series] = number
+                self._series[name] = number
         return number
 
     def _next_stamp(self) -> int:
@@ -299,7 +362,8 @@ class Recorder:
     def _beat(self, journal: JournalWriter) -> None:
         beat = time.monotonic() + layout.HEARTBEAT
         while not self._heart.wait(1.0):
-            if self._roll is not None and journal.last - self._rolled >= layout.ROLL:
+            much = journal.last - self._rolled >= layout.ROLL or self._held >= layout.ROLL_HELD
+            if self._roll is not None and much:
                 self._seal_so_far(self._roll)
             if time.monotonic() < beat:
                 continue
@@ -313,7 +377,7 @@ class Recorder:
 
     def _seal_so_far(self, roll: Callable[[str], object]) -> None:
         """Seal a long run's events while it goes on. What a full disk refuses now the next turn tries again."""
-        self._rolled = self._journal.last
+        self._rolled, self._held = self._journal.last, 0
         with self._guard:
             self._series = {}  # declared again, so that what comes next can be read by itself
         try:
@@ -358,20 +422,6 @@ class Recorder:
         self._unsaved, self._dropped = set(), 0
         self.pid = os.getpid()
         self._open()
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that holds `path`, such as ext4 or nfs4; "" where the system does not tell."""
-    try:
-        device = os.stat(path).st_dev
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                mount, _, rest = line.partition(" - ")
-                if mount.split()[2] == f"{os.major(device)}:{os.minor(device)}":
-                    return rest.split()[0]
-    except (OSError, IndexError):
-        return ""
-    return ""
 
 
 _living: list[Recorder] = []

@@ -4,7 +4,7 @@ schema. Unknown keys and fields are carried along as they came.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,7 +48,9 @@ class Segment:
     Always from its first event on, so that of two segments of a writer the longer one holds all of the shorter.
     attempt: of its first event; time: when the writer was last heard of, microseconds since the epoch.
     scalars: [{"$ref", "series": [[title, series, summary]]}]; console: [{"$ref", "lines"}];
-    plots: [{"$ref", "title", "series", "iteration", "time"}]. Each in the order of its events.
+    plots: [{"$ref", "title", "series", "iteration", "time"}], with "kind" and "content" where it is more than a figure;
+    samples: [{"title", "series", "iteration", "time", "kind", "content", "history"}]. Each in the order of its events;
+    of samples the last `history` of a title and series.
     """
 
     writer: str
@@ -59,6 +61,7 @@ class Segment:
     console: tuple[Mapping[str, Any], ...] = ()
     plots: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    samples: tuple[Mapping[str, Any], ...] = ()
 
     def beats(self, other: Segment) -> bool:
         """Whether this one is the longer of two of one writer. Total, so that every merge agrees."""
@@ -76,6 +79,7 @@ class Segment:
             scalars=(*self.scalars, *more.scalars),
             console=(*self.console, *more.console),
             plots=(*self.plots, *more.plots),
+            samples=newest((*self.samples, *more.samples)),
         )
 
     def record(self) -> dict[str, Any]:
@@ -89,12 +93,13 @@ class Segment:
             "scalars": list(self.scalars),
             "console": list(self.console),
             "plots": list(self.plots),
+            **({"samples": list(self.samples)} if self.samples else {}),
         }
 
     @classmethod
     def parse(cls, record: Mapping[str, Any]) -> Segment:
         """From JSON. Raises KeyError, TypeError, ValueError."""
-        known = {"writer", "attempt", "last", "time", "scalars", "console", "plots"}
+        known = {"writer", "attempt", "last", "time", "scalars", "console", "plots", "samples"}
         return cls(
             str(record["writer"]),
             int(record["attempt"]),
@@ -104,7 +109,22 @@ class Segment:
             tuple(record["console"]),
             tuple(record["plots"]),
             {k: v for k, v in record.items() if k not in known},
+            tuple(record.get("samples", ())),
         )
+
+
+def newest(samples: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Of each title and series the last samples, as many as the last of them says: `history`, 0 for all."""
+    kept: list[Mapping[str, Any]] = []
+    counts: dict[tuple[str, str], int] = {}
+    limits: dict[tuple[str, str], int] = {}
+    for sample in reversed(samples):
+        name = (sample["title"], sample["series"])
+        limit = limits.setdefault(name, sample["history"])
+        counts[name] = counts.get(name, 0) + 1
+        if not limit or counts[name] <= limit:
+            kept.append(sample)
+    return tuple(reversed(kept))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from objstore import trash
 from objstore.ids import Kind, ObjectId
-from tracker.deltas import Journal, fold, journals, lost, model_keys
+from tracker.deltas import Journal, figure_ref, fold, journals, lost, model_keys
 from tracker.errors import CorruptRecord
 from tracker.reader import united_covers
 from tracker.records import Ref, references
+from tracker.state import Fold
 
 if TYPE_CHECKING:
     from objstore.graph import Node
@@ -70,13 +71,21 @@ def readable(store: Store) -> tuple[list[Node], dict[Journal, str]]:
         if what:
             damaged[source] = what
         values = (entry.value for keys in folded.keys.values() for entry in keys.values())
-        nodes = map(of_ref, _references(values))
+        nodes = map(of_ref, (*_references(values), *_reports(folded)))
         found += [node for node in nodes if str(node[1]) not in folded.blobs]
     return found, damaged
 
 
 def _covered(heads: Mapping[str, Iterable[Head]], writer: str, key: str) -> int:
     return united_covers(heads.get(key, ())).get(writer, 0)
+
+
+def _reports(folded: Fold) -> Iterator[str]:
+    """What reports refer to."""
+    for plot in folded.plots:
+        yield from references([plot.content, {"$ref": figure_ref(plot) or None}])
+    for sample in folded.samples:
+        yield from references(sample.content)
 
 
 def _references(values: Iterable[object]) -> Iterator[str]:

@@ -39,7 +39,11 @@ def seal(store: Store, key: str, *, own: str | None = None, rolling: bool = Fals
     sources = journals(store.root, key)
     reader = Reader(store)
     heads = store.heads.of(key) if sources else []
-    before = merge(map(reader.state, heads)) if heads else None
+
+    def before(of: str | None) -> State | None:
+        known = heads if of is None else store.heads.of(of)
+        return merge(map(reader.state, known)) if known else None
+
     added: dict[str, list[Delta]] = {}
     done: list[tuple[Journal, Fold]] = []
     going_on = State(layout.TASK)

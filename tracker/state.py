@@ -41,7 +41,8 @@ class Fold:
     """What one writer's events add up to, from `first` to `last` without gaps.
 
     keys: per head (None for the task itself, else the id of a model) and key the latest entry; scalars: payloads of
-    `events.SCALAR_FORMAT`, in order, with `series` to name their numbers; texts, plots: in order; blobs: by id.
+    `events.SCALAR_FORMAT`, in order, with `series` to name their numbers and `owners` to tell whose they are where
+    they are a model's; texts, plots, samples: in order; blobs: by id.
     """
 
     def __init__(self, writer: str, series: Mapping[int, tuple[str, str]] | None = None) -> None:
@@ -54,9 +55,11 @@ class Fold:
         self.broken = ""  # why the events beyond `last` cannot be read, where that is so
         self.keys: dict[str | None, dict[str, Entry]] = {}
         self.series: dict[int, tuple[str, str]] = dict(series or {})
+        self.owners: dict[int, str] = {}
         self.scalars: list[bytes] = []
         self.texts: list[events.Text] = []
         self.plots: list[events.Plot] = []
+        self.samples: list[events.Sample] = []
         self.blobs: dict[str, bytes] = {}
 
     def add_all(self, records: Iterable[JournalRecord]) -> Fold:
@@ -78,10 +81,14 @@ class Fold:
             self._set(event.of, event.key, Entry(event.value, event.stamp, self.writer))
         elif isinstance(event, events.Declare):
             self.series[event.number] = (event.title, event.series)
+            if event.of is not None:
+                self.owners[event.number] = event.of
         elif isinstance(event, events.Text):
             self.texts.append(event)
         elif isinstance(event, events.Plot):
             self.plots.append(event)
+        elif isinstance(event, events.Sample):
+            self.samples.append(event)
         elif isinstance(event, events.Blob):
             self.blobs[event.id] = event.data
         elif isinstance(event, events.End):
@@ -98,7 +105,8 @@ class Fold:
     def time(self) -> int:
         """When the writer was last heard of: its last report or greatest stamp, microseconds since the epoch."""
         times = [entry.stamp for keys in self.keys.values() for entry in keys.values()]
-        times += [text.time for text in self.texts[-1:]] + [plot.time for plot in self.plots[-1:]]
+        lasts: list[events.Text | events.Plot | events.Sample] = []
+        times += [last.time for last in (*lasts, *self.texts[-1:], *self.plots[-1:], *self.samples[-1:])]
         if self.scalars:
             times.append(events.SCALAR_FORMAT.unpack(self.scalars[-1])[2])
         return max(times, default=0)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from objstore import layout as store_layout
 from objstore.errors import Ambiguous, InvalidName, NotFound, StoreError
@@ -28,6 +28,9 @@ from tracker.records import Entry, Ref, State
 from tracker.redaction import redact_value
 from tracker.state import merge
 
+if TYPE_CHECKING:
+    from tracker.projection import Projection
+
 Changes = (
     Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
 )  # keys and values; or these, of the edit's stamp
@@ -42,6 +45,7 @@ class Workspace:
         self.config = settings
         self.fallback_for = fallback_for  # the store that this one stands in for, which could not be written
         self._reader = Reader(store)
+        self._projection: Projection | None = None
         self._become_a_writer()
 
     # --- opening -----------------------------------------------------------------------------------------------------
@@ -111,10 +115,19 @@ class Workspace:
             if t.state.kind == layout.TASK and not t.state.get("deleted")
         }
 
-    def thing(self, key: str) -> Thing:
-        """One task, model, alias or pin as it stands now. Raises TaskNotFound."""
+    @property
+    def projection(self) -> Projection:
+        """What is known of all tasks and models, as tables to be asked."""
+        if self._projection is None:
+            from tracker.projection import Projection
+
+            self._projection = Projection(self._reader)
+        return self._projection
+
+    def thing(self, key: str, maker: str = "") -> Thing:
+        """One task, model, alias or pin as it stands now; maker: of a model, where it is known. Raises TaskNotFound."""
         try:
-            return self._reader.thing(key)
+            return self._reader.thing(key, maker)
         except NotFound as error:
             raise TaskNotFound(f'Task ID "{key}" could not be found in {self.root}') from error
 
@@ -128,7 +141,8 @@ class Workspace:
     @property
     def damaged(self) -> dict[str, str]:
         """What could not be read so far, and why: heads, tables, packs, states."""
-        return {**self._reader.damaged, **self.store.heads.damaged, **self.store.objects.damaged}
+        found = {**self._reader.damaged, **self.store.heads.damaged, **self.store.objects.damaged}
+        return found if self._projection is None else {**self._projection.damaged, **found}
 
     def resolve(self, prefix: str) -> str | tuple[Kind, ObjectId]:
         """What an id or a unique prefix of 6 or more characters stands for: a key, or an object.

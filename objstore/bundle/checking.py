@@ -15,13 +15,12 @@ from objstore import layout
 from objstore.bundle.form import Entry, Prerequisite, Sort
 from objstore.bundle.source import Bundle
 from objstore.errors import Corrupt, Unsupported
-from objstore.frame import HEADER_SIZE, decode
-from objstore.graph import Node
+from objstore.graph import Node, items, named_by
 from objstore.heads import Head
 from objstore.ids import Hasher, IdTable, Kind, ObjectId, hash_bytes, hash_object
 from objstore.objects import Proving
-from objstore.pack import Footer, Members, ObjectEntry, check_frame, trailer_size
-from objstore.records import ChunkList, Commit, Tree
+from objstore.pack import Footer, Members, ObjectEntry, open_frame, trailer_size
+from objstore.records import ChunkList
 from objstore.sync import Progress
 from objstore.sync.frames import check
 from objstore.sync.library import Library, Place
@@ -186,11 +185,7 @@ class Walk:
         return ChunkList.decode(self._object(place, page_id))
 
     def _list(self, place: Place) -> ChunkList:
-        top = ChunkList.decode(self._content(place))
-        blob = self._library.inside(place)[0]
-        if top.size != blob.size:
-            raise Corrupt(f"{self._where}: the chunk list of {blob.id} has not the length its frame says")
-        return top
+        return ChunkList.decode(self._content(place))
 
     def _below(self, place: Place, kind: Kind, object_id: ObjectId) -> list[Node]:
         """What an object names, as `graph.edges`. Raises Corrupt."""
@@ -200,17 +195,9 @@ class Walk:
             if not self._is_list(place):
                 return []
             self.lists.append(place)
-            return _items(self._list(place))
+            return items(self._list(place))
         data = self._object(place, object_id)
-        if kind is Kind.TREE:
-            return [(entry.mode.kind, entry.id) for entry in Tree.decode(data).entries]
-        if kind is Kind.CHUNKS:
-            return _items(ChunkList.decode(data))
-        commit = Commit.decode(data)
-        if commit.deleted:
-            return []
-        parents = [p for p in commit.parents if not commit.cut or self._library.find(p) is not None]
-        return [(Kind.TREE, commit.state), *((Kind.COMMIT, parent) for parent in parents)]
+        return named_by(kind, data, lambda parent: self._library.find(parent) is not None)
 
     def _is_list(self, place: Place) -> bool:
         return self._library.is_list(place)
@@ -232,15 +219,10 @@ class Walk:
         frame = self._library.frame(place)
         data = self._bundle.get_range(layout.pack_path(place[0]), frame.offset, frame.size)
         try:
-            check_frame(frame, data, self._library.inside(place)[:1])
-            raw = decode(frame.header, data[HEADER_SIZE:])
+            raw = open_frame(frame, data, self._library.inside(place))
         except (Corrupt, Unsupported) as error:
             raise type(error)(f"{self._where}: pack {place[0]}: {error}") from error
         self._frames[place] = raw
         if len(self._frames) > _FRAMES_KEPT:
             self._frames.popitem(last=False)
         return raw
-
-
-def _items(top: ChunkList) -> list[Node]:
-    return [(Kind.CHUNKS if top.level else Kind.BLOB, item) for item, _ in top.items]

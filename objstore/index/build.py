@@ -13,13 +13,14 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-from objstore import layout
-from objstore.errors import Corrupt
-from objstore.frame import HEADER_SIZE, Encoding, FrameHeader
+from objstore import columns, layout
+from objstore.frame import Encoding
 from objstore.ids import hash_bytes
 from objstore.index.opened import OpenFile
 from objstore.index.segment import (
@@ -33,21 +34,15 @@ from objstore.index.segment import (
     Segment,
     filter_power,
 )
-from objstore.pack import footer_counts
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Rows = NDArray[np.void]
-    Runs = Callable[[], Iterable[Rows]]
+Rows = NDArray[np.void]
+Runs = Callable[[], Iterable[Rows]]
 
 _SLICE: Final = 65_536  # rows worked on at a time: 5 MB
 _STALE: Final = 3600.0  # seconds after which an unfinished file has no writer any more
 _WORDS: Final = ("a", "b", "c", "d")  # an id as four numbers
-_ID: Final = [(name, ">u8") for name in _WORDS]
 _ROW: Final = [
-    *_ID,
+    *((name, ">u8") for name in _WORDS),
     ("pack", "=u4"),
     ("frame", "=u4"),
     ("offset", "=u4"),
@@ -56,48 +51,23 @@ _ROW: Final = [
     ("size", "=u8"),
     ("xxh3", "=u8"),
 ]
-_OBJECT: Final = [*_ID, ("frame", "<u4"), ("offset", "<u4"), ("size", "<u8")]
-_FRAME: Final = [
-    ("kind", "u1"),
-    ("encoding", "u1"),
-    ("first", "u1"),
-    ("second", "u1"),
-    ("objects", "<u4"),
-    ("raw", "<u8"),
-    ("stored", "<u8"),
-    ("xxh3", "<u8"),
-    ("pin", "V32"),
-]
-_HEAD: Final = 16  # bytes of a footer before its frames
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def footer_rows(footer: bytes, number: int) -> Iterator[Rows]:
-    """The rows of a pack, in slices, from its footer's bytes, which must have hashed to its id.
-
-    number: what stands for the pack in the rows. Raises Corrupt and Unsupported before the first slice, as
-    `Footer.decode` does, but for what a frame's header says of sizes, which is checked as it is read.
-    """
-    import numpy as np
-
-    n_frames, n_objects = footer_counts(footer)
-    split = _HEAD + n_frames * 64
-    frames: NDArray[Any] = np.frombuffer(footer, np.dtype(_FRAME), n_frames, _HEAD)
-    objects: NDArray[Any] = np.frombuffer(footer, np.dtype(_OBJECT), n_objects, split)
-    _check_frames(frames)
-    _check_objects(frames, objects)
-    starts = np.zeros(n_frames, np.uint64)
-    np.cumsum(frames["stored"][:-1] + np.uint64(HEADER_SIZE), out=starts[1:])
+def footer_rows(frames: columns.Column, objects: columns.Column, number: int) -> Iterator[Rows]:
+    """The rows of a pack, in slices, from the columns of its footer; number: what stands for the pack in them."""
+    starts = columns.offsets_of(frames).astype(np.uint64)
     where = starts | frames["kind"].astype(np.uint64) << np.uint64(56)
     where |= frames["encoding"].astype(np.uint64) << np.uint64(48)
     raw = np.where(frames["encoding"] == Encoding.LIST, 0, frames["raw"]) << np.uint64(32)
-    for at in range(0, n_objects, _SLICE):
+    for at in range(0, len(objects), _SLICE):
         part = objects[at : at + _SLICE]
         rows: NDArray[Any] = np.zeros(len(part), np.dtype(_ROW))
-        for name in (*_WORDS, "frame", "offset"):
-            rows[name] = part[name]
+        for place, word in enumerate(_WORDS):
+            rows[word] = part["id"][:, place]
+        rows["frame"], rows["offset"] = part["frame"], part["offset"]
         rows["pack"] = number
         of = part["frame"]
         rows["stored"], rows["where"], rows["xxh3"] = frames["stored"][of], where[of], frames["xxh3"][of]
@@ -105,85 +75,8 @@ def footer_rows(footer: bytes, number: int) -> Iterator[Rows]:
         yield rows
 
 
-def frames_size(footer: bytes) -> int:
-    """The bytes of frames before a footer. Raises Corrupt."""
-    import numpy as np
-
-    frames: NDArray[Any] = np.frombuffer(footer, np.dtype(_FRAME), footer_counts(footer)[0], _HEAD)
-    return int(frames["stored"].sum()) + HEADER_SIZE * len(frames)
-
-
-def check_footer(footer: bytes) -> None:
-    """Raise Corrupt or Unsupported for a footer that `footer_rows` refuses; a million objects take 50 MB."""
-    import numpy as np
-
-    n_frames, n_objects = footer_counts(footer)
-    frames: NDArray[Any] = np.frombuffer(footer, np.dtype(_FRAME), n_frames, _HEAD)
-    objects: NDArray[Any] = np.frombuffer(footer, np.dtype(_OBJECT), n_objects, _HEAD + n_frames * 64)
-    _check_frames(frames)
-    _check_objects(frames, objects)
-
-
-def _check_frames(frames: NDArray[Any]) -> None:
-    import numpy as np
-
-    if not len(frames):
-        return
-    for first in np.unique(np.ascontiguousarray(frames[["kind", "encoding", "first", "second"]])).tolist():
-        FrameHeader.of(first[0], first[1], (first[2], first[3]), 1, 1)  # known, whatever the sizes
-    is_list, is_raw = frames["encoding"] == Encoding.LIST, frames["encoding"] == Encoding.RAW
-    if (
-        (frames["stored"] > layout.RECORD_MAX + layout.KIB).any()
-        or (frames["raw"] > np.where(is_list, layout.RAW_MAX, layout.BLOB_MAX * 2)).any()
-        or (is_raw & (frames["raw"] != frames["stored"])).any()
-    ):
-        raise Corrupt("a frame claims an impossible size")
-    unpinned = frames["pin"] == np.void(bytes(32))
-    if (is_raw != unpinned).any():
-        raise Corrupt("a frame is pinned in the wrong way")
-    if ((frames["objects"] == 0) | ((frames["objects"] != 1) & (is_raw | is_list))).any():
-        raise Corrupt("a frame holds an impossible number of objects")
-
-
-def _check_objects(frames: NDArray[Any], objects: NDArray[Any]) -> None:
-    import numpy as np
-
-    counts = np.zeros(len(frames), np.int64)
-    filled = np.zeros(len(frames))  # exact up to 2**53, and no frame may hold more than 2**50
-    for at in range(0, len(objects), _SLICE):
-        part = objects[max(at - 1, 0) : at + _SLICE]  # with the one before, for the order
-        if not _in_order(part):
-            raise Corrupt("a pack footer's objects are not in order")
-        part = part[1:] if at else part
-        if (part["frame"] >= len(frames)).any() or (part["size"] > layout.RAW_MAX).any():
-            raise Corrupt("an object lies outside its frame")
-        of = part["frame"]
-        if (part["offset"] + part["size"] > frames["raw"][of]).any():
-            raise Corrupt("an object lies outside its frame")
-        counts += np.bincount(of, minlength=len(frames))
-        filled += np.bincount(of, part["size"].astype(np.float64), len(frames))
-    if (counts != frames["objects"]).any() or (filled != frames["raw"].astype(np.float64)).any():
-        raise Corrupt("a frame's objects do not fill it")
-
-
-def _in_order(objects: NDArray[Any]) -> bool:
-    import numpy as np
-
-    equal = np.ones(max(len(objects) - 1, 0), bool)
-    wrong = np.zeros(len(equal), bool)
-    for name in (*_WORDS, "frame", "offset"):
-        before, after = objects[name][:-1], objects[name][1:]
-        wrong |= equal & (before > after)
-        equal &= before == after
-        if not equal.any():
-            break
-    return not wrong.any()
-
-
 def recent_rows(rows: Mapping[bytes, bytes], renumber: Sequence[int]) -> Rows:
     """The rows of a plain index, sorted; renumber: for each pack its new number, or -1 to leave its rows out."""
-    import numpy as np
-
     size = PLACE.size
     parts = [
         key + places[at : at + size] for key, places in rows.items() for at in range(0, len(places), size)
@@ -194,8 +87,6 @@ def recent_rows(rows: Mapping[bytes, bytes], renumber: Sequence[int]) -> Rows:
 
 def merged_rows(segments: Sequence[Segment], renumber: Sequence[Sequence[int]]) -> Iterator[Rows]:
     """The rows of several segments as one sorted sequence, in slices. Raises Broken."""
-    import numpy as np
-
     firsts = np.sort(np.concatenate([np.frombuffer(s.firsts, np.uint64) for s in segments]))
     # Cut where blocks begin, so that a slice has about as many rows as any other, however the ids are spread.
     marks = np.unique(firsts[:: _SLICE // 64])[1:].tolist()
@@ -212,8 +103,6 @@ def merged_rows(segments: Sequence[Segment], renumber: Sequence[Sequence[int]]) 
 
 
 def _renumbered(rows: NDArray[Any], renumber: Sequence[int]) -> Rows:
-    import numpy as np
-
     numbers = np.array(renumber, np.int64)[rows["pack"]]
     kept: NDArray[Any] = rows[numbers >= 0]
     kept["pack"] = numbers[numbers >= 0]
@@ -222,8 +111,6 @@ def _renumbered(rows: NDArray[Any], renumber: Sequence[int]) -> Rows:
 
 def join(parts: Sequence[Rows]) -> Rows:
     """Several slices as one, sorted by id."""
-    import numpy as np
-
     # As bytes: numpy joins numbers of another byte order by turning them round.
     rows: NDArray[Any] = np.concatenate([part.view(f"V{ROW.size}") for part in parts]).view(np.dtype(_ROW))
     words = rows["a"].astype(np.uint64)
@@ -267,8 +154,6 @@ def in_file(folder: Path, packs: Sequence[tuple[str, int]], runs: Runs, most: in
 def _encode(
     packs: Sequence[tuple[str, int]], runs: Iterable[Rows], most: int, put: Callable[[memoryview], object]
 ) -> tuple[bytes, bytes]:
-    import numpy as np
-
     power = filter_power(most)
     bits = np.zeros(1 << power, bool)
     counts = np.zeros(len(packs), np.int64)

@@ -24,7 +24,7 @@ from objstore.frame import HEADER_SIZE, Encoding
 from objstore.ids import Kind, ObjectId
 from objstore.index.opened import OpenFile, guard, pack_files
 from objstore.index.segment import PLACE, Broken, Segment, word
-from objstore.pack import Footer, ObjectEntry, footer_bytes, footer_counts, trailer_size
+from objstore.pack import Footer, ObjectEntry, check_length, footer_bytes, footer_counts, trailer_size
 
 if TYPE_CHECKING:
     from objstore.index.build import Rows
@@ -495,7 +495,7 @@ class Catalog:
                     batch.add(pack_id, footer, size)
                 else:
                     parsed = Footer.decode(footer)
-                    _check_size(pack_id, parsed.frames_size, len(footer), size)
+                    check_length(pack_id, parsed.frames_size, len(footer), size)
                     self._own(pack_id, self._recent, self._recent.take(pack_id, parsed, size))
                     if self._recent.count >= _FLUSH_ROWS:
                         self._flush()
@@ -515,11 +515,11 @@ class Catalog:
 
     def _flush(self) -> None:
         """Make a segment of what is in the dict."""
-        from objstore.index import build
-
         recent = self._recent
         packs, (numbers,) = _renumber([recent])
         if packs:
+            from objstore.index import build
+
             rows = build.recent_rows(recent.rows, numbers)
             self._install(self._make(packs, lambda: [rows], len(rows)), ())
         self._recent = _Recent()  # last: who looks into it first must find its rows in the segment
@@ -559,14 +559,14 @@ class Catalog:
 
         One of whose rows more than half are of packs that are gone is written anew.
         """
-        from objstore.index import build
-
         for empty in [s for s in self._segments if not s.useful]:
             self._segments = tuple(s for s in self._segments if s is not empty)
             self._discard(empty)
         chosen = self._to_merge([s for s in self._segments if self._keep or s.path is None])
         if not chosen:
             return
+        from objstore.index import build
+
         packs, numbers = _renumber(chosen)
         rows = sum(segment.useful for segment in chosen)
         write = partial(build.in_file, self._folder) if self._keep else build.in_memory
@@ -602,33 +602,29 @@ class _Batch:
 
     def add(self, pack_id: str, footer: bytes, size: int) -> None:
         """Raises Corrupt, Unsupported."""
+        from objstore import columns
         from objstore.index import build
 
-        _check_size(pack_id, build.frames_size(footer), len(footer), size)
-        _, count = footer_counts(footer)
-        if count >= _BATCH_ROWS:
-            self._make([(pack_id, size)], lambda: build.footer_rows(footer, 0), count)
+        frames, objects = columns.parse(footer)
+        check_length(pack_id, columns.frames_size(frames), len(footer), size)
+        if len(objects) >= _BATCH_ROWS:
+            self._make([(pack_id, size)], lambda: build.footer_rows(frames, objects, 0), len(objects))
             return
-        self._rows += list(build.footer_rows(footer, len(self._packs)))
+        self._rows += list(build.footer_rows(frames, objects, len(self._packs)))
         self._packs.append((pack_id, size))
-        self._count += count
+        self._count += len(objects)
         if self._count >= _BATCH_ROWS:
             self.finish()
 
     def finish(self) -> None:
         """Make a segment of what is left."""
-        from objstore.index import build
-
         packs, parts = self._packs, self._rows
         self._packs, self._rows, self._count = [], [], 0
         if packs:
+            from objstore.index import build
+
             rows = build.join(parts)
             self._make(packs, lambda: [rows], len(rows))
-
-
-def _check_size(pack_id: str, frames: int, footer: int, size: int) -> None:
-    if frames + footer + trailer_size() != size:
-        raise Corrupt(f"pack {pack_id} is {size} bytes long, which is not what its footer says")
 
 
 def _renumber(holders: Sequence[_Holder]) -> tuple[list[tuple[str, int]], list[list[int]]]:

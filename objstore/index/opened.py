@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from objstore import layout
-from objstore.errors import Corrupt
+from objstore.reading import open_regular
 
 # One for all stores, since a fork must find it free: a thread that is not in the child may hold the parent's.
 _guard = threading.RLock()
@@ -35,10 +34,7 @@ class OpenFile:
     __slots__ = ("fd",)
 
     def __init__(self, path: Path) -> None:
-        # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
-        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
-            raise Corrupt(f"{path} is no regular file")
+        self.fd = open_regular(path)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):  # opening may have failed

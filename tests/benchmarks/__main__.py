@@ -184,6 +184,35 @@ BENCHMARKS = (
         ),
     ),
     Benchmark(
+        "upload",
+        1,
+        (
+            Row("stored_mib", "1 GiB logged: file, array, folder, weights; stored", "MiB"),
+            Row("over_mib", "  at the peak, more than that (store, caches, /tmp)", "MiB", "<= 64"),
+            Row("seconds", "  in", "s"),
+            Row("peak_mib", "  peak memory, with an array of 256 MiB", "MiB"),
+        ),
+    ),
+    Benchmark(
+        "query",
+        1,
+        (
+            Row("bare_ms", "bare interpreter, whole process", "ms", "reference"),
+            Row(
+                "whole_ms",
+                "100,000 tasks: ls by tag, parameter and metric, sorted, whole process",
+                "ms",
+                "<= 150",
+            ),
+            Row("first_ms", "  of that: the query", "ms"),
+            Row("again_ms", "  asked again in one process", "ms"),
+            Row("new_task_ms", "  more after one new task", "ms", "<= 10"),
+            Row("rebuild_s", "made again from the heads, whole process", "s", "< 60"),
+            Row("rebuild_mib", "  peak memory", "MiB"),
+            Row("bytes_a_task", "  bytes a task in cache/", "B"),
+        ),
+    ),
+    Benchmark(
         "gc",
         1,
         (

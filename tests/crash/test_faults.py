@@ -269,7 +269,7 @@ def test_full_disk_is_one_warning_and_costs_what_came_after(small_disk: Scripts)
     status, reason, y = small_disk.ask(
         """
         t, = Task.get_tasks()
-        answer = [t.status, t._thing.state.get("status_reason"), t.get_reported_scalars()["t"]["s"]["y"]]
+        answer = [t.status, t._state.get("status_reason"), t.get_reported_scalars()["t"]["s"]["y"]]
         """
     )
     assert (status, reason.startswith("aborted: ")) == ("stopped", True)
@@ -297,7 +297,7 @@ task.upload_artifact("small", {"a": 1})
         """
         t, = Task.get_tasks()
         answer = [t.status, t.get_progress(), t.get_reported_scalars()["t"]["s"]["x"],
-                  t._thing.state.get("health/dropped"), list(t.artifacts), len(t.get_reported_console_output(99))]
+                  t._state.get("health/dropped"), list(t.artifacts), len(t.console())]
         """
     )
     assert (status, progress, artifacts) == ("completed", 100, ["small"])
@@ -394,7 +394,7 @@ def test_no_more_files_may_be_opened(scripts: Scripts) -> None:
     status, x, dropped = scripts.ask(
         """
         t, = Task.get_tasks()
-        answer = [t.status, t.get_reported_scalars()["t"]["s"]["x"], t._thing.state.get("health/dropped")]
+        answer = [t.status, t.get_reported_scalars()["t"]["s"]["x"], t._state.get("health/dropped")]
         """
     )
     assert (status, x[0], x[-1], len(x) + dropped) == ("completed", 0, 10_000, 10_001)
@@ -448,7 +448,7 @@ def test_broken_object_in_a_plot_costs_that_plot(scripts: Scripts) -> None:
         """
     assert len(scripts.run(source).warnings) == 1
     plots = scripts.ask(
-        "t, = Task.get_tasks()\nanswer = [p['series'] for s in t._thing.state.segments for p in s.plots]"
+        "t, = Task.get_tasks()\nanswer = [p['series'] for s in t._state.segments for p in s.plots]"
     )
     assert plots == ["good 0", "good 1", "good 2"]
     result = scripts.run(source, code=1, TRACKER_STRICT="1")

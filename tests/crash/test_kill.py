@@ -86,7 +86,7 @@ def found(task):
         },
         "parameters": task.get_parameters(),
         "tags": task.get_tags(),
-        "text": task.get_reported_console_output(10_000),
+        "text": task.console(),
         "plots": plots,
         "singles": task.get_reported_single_values(),
         "artifacts": artifacts,
@@ -252,7 +252,7 @@ def test_kill_after_a_long_run_was_sealed_on_the_way(tmp_path: Path) -> None:
         """
         t, = Task.get_tasks()
         points = t.get_reported_scalars()["t"]["s"]
-        answer = [t.status, t._thing.state.get("status_reason"), points["x"], points["y"]]
+        answer = [t.status, t._state.get("status_reason"), points["x"], points["y"]]
         """
     )
     assert status == "stopped"

@@ -114,8 +114,9 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Co
         for name in ("LOOSE_MAX", "MERGE_COUNT", "SETTLE", "WAITING_MAX"):
             patch.setattr(layout, name, getattr(layout, name))  # put back afterwards
         shrink()
-        layout.SETTLE = 3600.0  # type: ignore[misc]  # so that what this leaves is still to be removed
-        layout.WAITING_MAX = 100  # type: ignore[misc]
+        # So that what this leaves is still to be removed.
+        patch.setattr(layout, "SETTLE", 3600.0)
+        patch.setattr(layout, "WAITING_MAX", 100)
         for number in (1, 2):
             made[f"{number:032x}"] = save(store, number, 1)
         store.tidy()

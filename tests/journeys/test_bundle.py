@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from objstore.store import Store
+from tests.commands import Cli, Done
 from tests.scripts import CHECKOUT, QUIET, Scripts
 
 RUN = f"""
@@ -33,26 +28,9 @@ answer = {t.name[4:]: [t.id, t.status, t.get_tags(), t.get_parameters(), t.get_r
 """
 
 
-@dataclass(frozen=True)
-class Done:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Its stdout as a JSON document."""
-        return json.loads(self.out)
-
-
 def tracker(folder: Path, *arguments: str) -> Done:
     """Run a command in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, "-m", "tracker", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return Done(done.returncode, done.stdout, done.stderr)
+    return Cli(folder, CHECKOUT)(*arguments)
 
 
 def place(tmp_path: Path, name: str) -> Scripts:

@@ -329,7 +329,7 @@ while time.monotonic() < end or rounds < 3:
     missing = seen.keys() - now.keys()
     assert not missing, f"round {rounds}: {missing} of {len(seen)}"
     for key, task in now.items():
-        state = task._thing.state
+        state = task._state
         if state.get("status") == "completed":
             assert (state.get("project"), state.get("progress")) == ("busy", 100), state
             assert len(task.models["output"]) == 1

@@ -24,28 +24,29 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
+def put(
+    store: Store,
+    content: Mapping[str, bytes],
+    *,
+    key: str = KEY,
+    path: tuple[str, ...] = ("task", "project", "name"),
+    covers: Mapping[str, int] | None = None,
+    parents: tuple[ObjectId, ...] = (),
+) -> Commit:
+    """Store files as one tree, and make a commit of it the newest head of a key."""
+    with store.begin() as transaction:
+        entries = [
+            TreeEntry(name, Mode.FILE, transaction.put_bytes(data), len(data))
+            for name, data in content.items()
+        ]
+        tree, _ = files.put_tree(transaction, entries)
+        generation = 1 + len(parents)
+        commit = Commit(key, path, parents, generation, 1, tree, covers or {"writer": generation})
+        transaction.commit(commit)
+    return commit
+
+
 @pytest.fixture
 def save() -> Save:
     """A function that stores files as one tree and makes a commit of it the newest head of a key."""
-
-    def put(
-        store: Store,
-        content: Mapping[str, bytes],
-        *,
-        key: str = KEY,
-        path: tuple[str, ...] = ("task", "project", "name"),
-        covers: Mapping[str, int] | None = None,
-        parents: tuple[ObjectId, ...] = (),
-    ) -> Commit:
-        with store.begin() as transaction:
-            entries = [
-                TreeEntry(name, Mode.FILE, transaction.put_bytes(data), len(data))
-                for name, data in content.items()
-            ]
-            tree, _ = files.put_tree(transaction, entries)
-            generation = 1 + len(parents)
-            commit = Commit(key, path, parents, generation, 1, tree, covers or {"writer": generation})
-            transaction.commit(commit)
-        return commit
-
     return put

@@ -10,9 +10,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from objstore import files, layout, trash
 from objstore.errors import StoreError
@@ -20,8 +18,9 @@ from objstore.ids import Kind
 from objstore.inventory import pack_files
 from objstore.records import Commit, Mode, Tree, TreeEntry
 from objstore.store import Store
+from tests.dying import DIED, dying
 
-DIED = 9
+CALLS = ("fsync", "rename", "mkdir", "unlink", "rmdir")  # they change a name
 JOURNAL = f"trash/1000/live/{'a' * 32}/writer"
 
 
@@ -119,24 +118,6 @@ def wrong(root: Path, content: dict[str, bytes]) -> list[str]:
     return list(filter(None, found))
 
 
-def dying(step: int) -> None:
-    """Let this process end without a word at its `step`-th call that changes a name."""
-    left = step
-
-    def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os._exit(DIED)
-            return call(*args, **named)
-
-        return counted
-
-    for name in ("fsync", "rename", "mkdir", "unlink", "rmdir"):
-        setattr(os, name, wrap(getattr(os, name)))
-
-
 def die(folder: Path, *, now: bool) -> None:
     """Collections that die at their first, second, … step, until one comes to its end; a line for each."""
     for step in range(1, 200):
@@ -144,7 +125,7 @@ def die(folder: Path, *, now: bool) -> None:
         content = littered(root)
         pid = os.fork()
         if pid == 0:
-            dying(step)
+            dying(step, *CALLS)
             Store.open(root).gc(grace=0, now=now)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

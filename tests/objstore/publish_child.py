@@ -18,10 +18,10 @@ from objstore import files, layout
 from objstore.chunker import cut
 from objstore.records import Commit, Mode, TreeEntry
 from objstore.store import Store
+from tests.dying import DIED, dying
 
 KEYS = ("a" * 32, "b" * 32)
 LARGE = random.Random(1).randbytes(1_300_000)
-DIED = 9
 
 
 def shrink() -> None:
@@ -45,24 +45,6 @@ def save(root: Path) -> None:
         tree, _ = files.put_tree(transaction, entries)
         for key in KEYS:
             transaction.commit(Commit(key, ("task", "p", "n"), (), 1, 1, tree, {"w": 1}))
-
-
-def dying(step: int) -> None:
-    """Let this process die at its `step`-th call that changes what is durable or visible."""
-    left = step
-
-    def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os._exit(DIED)
-            return call(*args, **named)
-
-        return counted
-
-    for name in ("fsync", "rename", "mkdir"):
-        setattr(os, name, wrap(getattr(os, name)))
 
 
 def forked(action: Callable[[], Any]) -> tuple[int, Any]:
@@ -96,7 +78,7 @@ def look(root: Path) -> dict[str, Any]:
 
 def attempt(root: Path, step: int) -> None:
     """Save, and die at a step."""
-    dying(step)
+    dying(step, "fsync", "rename", "mkdir")  # what changes what is durable or visible
     save(root)
 
 

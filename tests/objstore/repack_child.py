@@ -18,11 +18,15 @@ def told_to_stop() -> bool:
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
+def limit(**limits: float) -> None:
+    """Give this process limits of its own."""
+    for name, value in limits.items():
+        setattr(layout, name, value)
+
+
 def fold(root: Path) -> None:
     """Fold without pause, three heads being many; prints how often there was something to fold."""
-    layout.LOOSE_MAX = 3  # type: ignore[misc]  # here it is not final
-    layout.SETTLE = -60.0  # type: ignore[misc]
-    layout.WAITING_MAX = 4  # type: ignore[misc]
+    limit(LOOSE_MAX=3, SETTLE=-60.0, WAITING_MAX=4)
     folds = 0
     while not told_to_stop():
         folds += bool(Store.open(root).tidy().folded)
@@ -48,9 +52,7 @@ def read(root: Path) -> None:
 
 def merge(root: Path, times: int) -> None:
     """Add runs and merge, so many times; inputs go at once. Prints how many merges there were."""
-    layout.SETTLE = -60.0  # type: ignore[misc]
-    layout.WAITING_MAX = 0  # type: ignore[misc]
-    layout.MERGE_COUNT = 2  # type: ignore[misc]
+    limit(SETTLE=-60.0, WAITING_MAX=0, MERGE_COUNT=2)
     store = Store.open(root)
     merges = n = 0
     while merges < times:
@@ -73,7 +75,7 @@ def unlocked(root: Path) -> None:
         raise OSError(38, "Function not implemented")
 
     fcntl.flock = flock
-    layout.SETTLE = -60.0  # type: ignore[misc]
+    limit(SETTLE=-60.0)
     for _ in range(5):
         Store.open(root).tidy()
 

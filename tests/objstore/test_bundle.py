@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -92,7 +93,7 @@ def edit(store: Store, number: int, content: dict[str, bytes], writer: str = "w"
 
 
 def commit(
-    store: Store, tx: Transaction, number: int, content: dict[str, bytes], writer: str = "w", **more: object
+    store: Store, tx: Transaction, number: int, content: dict[str, bytes], writer: str = "w", **more: Any
 ) -> Commit:
     """As `edit`, in a transaction of the caller's."""
     entries = [TreeEntry(n, Mode.FILE, tx.put_bytes(data), len(data)) for n, data in content.items()]
@@ -111,7 +112,7 @@ def commit(
         state=files.put_tree(tx, entries)[0],
         covers=covers,
     )
-    made = replace(made, **more)  # type: ignore[arg-type]
+    made = replace(made, **more)
     tx.commit(made)
     return made
 
@@ -141,9 +142,9 @@ def all_files(store: Store) -> dict[str, bytes]:
     return {str(p.relative_to(store.root)): p.read_bytes() for p in found if "cache" not in p.parts}
 
 
-def bundled(store: Store, out: Path, **options: object) -> Bundle:
+def bundled(store: Store, out: Path, **options: Any) -> Bundle:
     """The store's bundle, made and opened; it must hold something."""
-    made = create(store.root, store.objects, store.heads, out, **options)  # type: ignore[arg-type]
+    made = create(store.root, store.objects, store.heads, out, **options)
     assert made is not None
     return Bundle.open([made.paths[0]])
 
@@ -810,11 +811,9 @@ def written(
     return path
 
 
-def usual(
-    folder: Path, objects: Rows, heads: Sequence[Commit], **more: object
-) -> list[tuple[Sort, str, bytes]]:
+def usual(folder: Path, objects: Rows, heads: Sequence[Commit], **more: Any) -> list[tuple[Sort, str, bytes]]:
     """The files of a bundle: format, one pack of objects, one table of heads that claims it."""
-    pack_id, data = pack_of(folder, objects, **more)  # type: ignore[arg-type]
+    pack_id, data = pack_of(folder, objects, **more)
     rows = tuple(Head(c.key, c.id, c.encode(), "") for c in heads)
     table = Table(rows, {pack_id: footer_of(data)}).encode()
     return [
@@ -824,10 +823,10 @@ def usual(
     ]
 
 
-def task(state: ObjectId, **more: object) -> Commit:
+def task(state: ObjectId, **more: Any) -> Commit:
     """A commit of a state."""
     made = Commit(key(7), ("task", "p", "n"), (), 1, 1, state, {"w": 1})
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)
 
 
 def small(*names: str) -> tuple[Rows, Commit]:
@@ -890,12 +889,12 @@ def test_lies_about_where_files_lie_are_refused(lie: str, make: Make, tmp_path: 
         {"offset": 1},
     ],
 )
-def test_lies_in_a_lead_are_refused(lie: dict[str, int]) -> None:
+def test_lies_in_a_lead_are_refused(lie: dict[str, Any]) -> None:
     """Numbers that cannot be, before anything is read by them; and zeros that are none."""
     good = Lead(1, 2, 1000, 100, 0, 1000, bytes(32))
     assert Lead.decode(good.encode()) == good
     with pytest.raises(Corrupt, match="its lead is damaged"):
-        Lead.decode(replace(good, **lie).encode())  # type: ignore[arg-type]
+        Lead.decode(replace(good, **lie).encode())
     with pytest.raises(Corrupt, match="its lead is damaged"):
         Lead.decode(good.encode()[:5] + b"\x01\0\0" + good.encode()[8:])
 

@@ -291,6 +291,7 @@ def tensor(begin: object, end: object, name: str = "a") -> bytes:
         header(tensor(0.0, 40000.0)),
         header(b'{"a":{"data_offsets":[0,40000]},"b":{"data_offsets":[39999,90000]}}'),
         header(b'{"a":{"data_offsets":5}}'),
+        header(b'{"b":{"data_offsets":[0,40000]},"a":{"data_offsets":5}}'),
         header(b'{"a":{"data_offsets":[0]}}'),
         header(tensor(0, 40_000) + b" " * (16 << 20)),
         b"\xff" * 8 + b"{" + bytes(1 << 20),
@@ -306,6 +307,7 @@ def tensor(begin: object, end: object, name: str = "a") -> bytes:
         b"PK\3\4" + bytes(100_000) + b"PK\5\6" + b"\xff" * 18,
         b"PK\3\4" + bytes(100_000) + b"PK\6\7" + b"\xff" * 16 + b"PK\5\6" + b"\xff" * 18,
         b"PK\3\4" + bytes(100_000) + b"PK\6\7" + bytes(16) + b"PK\5\6" + b"\xff" * 18,
+        b"PK\3\4" + b"PK\5\6" + b"\xff" * 18 + bytes(40_000),
         b"PK\5\6" * 50_000,
         b"PK\3\4" * 50_000,
     ],
@@ -328,6 +330,106 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     data[places[2] + 42 : places[2] + 46] = data[places[1] + 42 : places[1] + 46]
     (tmp_path / "it").write_bytes(data)
     assert found(tmp_path / "it") == ()
+
+
+def zip_with(path: Path, content: Arrays, *changes: tuple[bytes, int, int, bytes]) -> None:
+    """A zip as torch's in which, from byte `offset` of the n-th record of a magic on, other bytes stand."""
+    aligned(path, content)
+    data = bytearray(path.read_bytes())
+    for magic, number, offset, value in changes:
+        at = -1
+        for _ in range(number + 1):
+            at = data.index(magic, at + 1)
+        data[at + offset : at + offset + len(value)] = value
+    path.write_bytes(data)
+
+
+MEMBER, LOCAL, END = b"PK\1\2", b"PK\3\4", b"PK\5\6"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (END, 0, 10, b"\x06\0"),  # one member more than there is
+        (MEMBER, 2, 0, b"PK\1\3"),
+        (MEMBER, 4, 32, b"\xff\xff"),  # the last one's comment is longer than the directory
+        (MEMBER, 1, 20, b"\1\0\0\0"),  # a stored member that is packed
+        (MEMBER, 1, 24, b"\xff\xff\xff\xff"),  # a length in a field that is not there
+        (LOCAL, 1, 0, b"PK\3\5"),
+        (MEMBER, 1, 42, b"\xff\xff\xff\x7f"),
+        (MEMBER, 1, 20, b"\0\0\0\x7f\0\0\0\x7f"),
+        (END, 0, 16, b"\xff\xff\xff\x7f"),
+        (END, 0, 12, b"\xff\xff\xff\x7f"),
+    ],
+)
+def test_a_zip_with_one_lie_has_no_regions(tmp_path: Path, change: tuple[bytes, int, int, bytes]) -> None:
+    """Counts, lengths, places and magics, one at a time; without it each tensor is found."""
+    zip_with(tmp_path / "good", SMALL)
+    assert len(found(tmp_path / "good")) == 2
+    zip_with(tmp_path / "it", SMALL, change)
+    assert found(tmp_path / "it") == ()
+
+
+def test_a_zip64_field_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    """Numbers of 64 bits of which there are 32."""
+    with zipfile.ZipFile(tmp_path / "it", "w", zipfile.ZIP_STORED) as archive:
+        info = zipfile.ZipInfo("a")
+        info.extra = struct.pack("<HHL", 1, 4, 50_000)
+        archive.writestr(info, bytes(50_000))
+    data = bytearray((tmp_path / "it").read_bytes())
+    at = data.index(MEMBER)
+    data[at + 24 : at + 28] = b"\xff" * 4
+    (tmp_path / "it").write_bytes(data)
+    assert found(tmp_path / "it") == ()
+
+
+def test_as_many_members_as_a_count_of_16_bits_can_say_are_read(tmp_path: Path) -> None:
+    """65,535 is also the mark that a zip64 record has the count; here there is none."""
+    with zipfile.ZipFile(tmp_path / "it", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("large", bytes(40_000))
+        for number in range(0xFFFF - 1):
+            archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
+    assert len(found(tmp_path / "it")) == 1
+
+
+def test_a_wrong_magic_before_the_count_of_64_bits_is_refused(tmp_path: Path) -> None:
+    """The record that has the count of 65,536 members is not one."""
+    with zipfile.ZipFile(tmp_path / "it", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("large", bytes(40_000))
+        for number in range(0xFFFF):
+            archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
+    assert len(found(tmp_path / "it")) == 1
+    data = (tmp_path / "it").read_bytes()
+    (tmp_path / "it").write_bytes(data.replace(b"PK\6\6", b"PK\6\5"))
+    assert found(tmp_path / "it") == ()
+
+
+def test_a_directory_of_a_zip_without_end_is_not_read(tmp_path: Path) -> None:
+    """Sixteen MiB of names and comments are more than any model has."""
+    with zipfile.ZipFile(tmp_path / "it", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("large", bytes(40_000))
+        for number in range(300):
+            info = zipfile.ZipInfo(f"{number}")
+            info.comment = b"c" * 60_000
+            archive.writestr(info, b"")
+    assert found(tmp_path / "it") == ()
+
+
+def test_tensors_may_be_named_in_any_order(tmp_path: Path) -> None:
+    """A safetensors header sorts by name or by type; regions go by place."""
+    (tmp_path / "it").write_bytes(
+        header(tensor(40_000, 90_000)[:-1] + b", " + tensor(0, 40_000, "b")[1:-1] + b"}")
+    )
+    got = found(tmp_path / "it")
+    assert [region.end - region.start for region in got] == [40_000, 50_000]
+
+
+def test_a_header_that_is_cut_off_has_no_regions(tmp_path: Path) -> None:
+    """The file has become shorter since its size was asked for."""
+    text = tensor(0, 40_000)
+    (tmp_path / "it").write_bytes(struct.pack("<Q", 5000) + text)
+    with (tmp_path / "it").open("rb") as file:
+        assert regions(file.fileno(), 1 << 20) == ()
 
 
 BOUNDED = """

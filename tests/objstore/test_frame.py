@@ -131,6 +131,9 @@ def test_sizes_must_be_as_the_header_says() -> None:
     for wrong in (bytes(stored)[:-1], bytes(stored) + b"\0", b""):
         with pytest.raises(Corrupt):
             decode(head, wrong)
+    for wrong in (b"1234", b"123456"):
+        with pytest.raises(Corrupt):
+            decode(FrameHeader(Kind.BLOB, Encoding.RAW, (0, 0), 5, 5), wrong)
     for claimed in (4999, 5001):
         with pytest.raises(Corrupt):
             decode(FrameHeader(Kind.BLOB, Encoding.ZSTD, (0, 0), claimed, len(stored)), bytes(stored))

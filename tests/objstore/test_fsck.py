@@ -242,7 +242,7 @@ def test_objects_that_overlap_in_a_frame_are_found(store: Store) -> None:
     path = store.root / layout.pack_path(hash_bytes(footer).hex())
     path.parent.mkdir()
     path.write_bytes(pack_bytes(header.pack() + stored, footer))
-    assert "not what its id says" in named(check(store.root))
+    assert "overlaps another one" in named(check(store.root))
 
 
 def test_a_scrub_checksum_that_does_not_fit_is_found(store: Store, save: Save) -> None:

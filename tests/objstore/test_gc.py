@@ -54,11 +54,13 @@ def age(root: Path, days: float) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that lets the file system's clock be `days` ahead for the collector."""
-    from objstore import gc
+    from objstore.gc import collecting
     from objstore.leftovers import clock as real
 
     def ahead(days: float) -> None:
-        monkeypatch.setattr(gc, "clock", lambda root, *, dry_run: real(root, dry_run=dry_run) + days * DAY)
+        monkeypatch.setattr(
+            collecting, "clock", lambda root, *, dry_run: real(root, dry_run=dry_run) + days * DAY
+        )
 
     return ahead
 
@@ -221,8 +223,9 @@ def test_damage_is_not_copied_into_a_new_pack(store: Store, mixed: bool) -> None
     (place,) = store.objects.locate(blob)
     frame = store.objects.footer(old).frames[place.entry.frame]
     flip(store.root / layout.pack_path(old), frame.offset + frame.size - 1)
-    for options in ({"grace": 0}, {"grace": 0, "now": True}):
-        report = store.gc(**options)  # type: ignore[arg-type]
+    choices: tuple[dict[str, Any], ...] = ({"grace": 0}, {"grace": 0, "now": True})
+    for options in choices:
+        report = store.gc(**options)
         assert report.rewritten.files == 0
         (problem,) = report.problems
         assert problem.startswith(f"packs/{old[:2]}/{old}.pack cannot be rewritten: ")
@@ -236,8 +239,9 @@ def test_damage_is_not_copied_into_a_new_pack(store: Store, mixed: bool) -> None
 def refuses(store: Store, *said: str) -> None:
     """No file of the store changes, whatever is asked for, and the report says what is wrong and what to do."""
     before = {path: path.stat().st_ino for path in store.root.rglob("*") if path.is_file()}
-    for options in ({}, {"grace": 0}, {"grace": 0, "now": True}):
-        report = store.gc(**options)  # type: ignore[arg-type]
+    choices: tuple[dict[str, Any], ...] = ({}, {"grace": 0}, {"grace": 0, "now": True})
+    for options in choices:
+        report = store.gc(**options)
         assert report.refused, options
         for text in said:
             assert text in report.refused

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from objstore import files, gc, layout, trash
+from objstore import files, layout, trash
 from objstore.errors import StoreError
+from objstore.gc import collecting
 from objstore.ids import Kind, ObjectId
 from objstore.inventory import pack_files
 from objstore.leftovers import sweep
@@ -128,7 +129,7 @@ def test_what_a_writer_touched_at_the_last_moment_is_not_set_aside(
         os.utime(store.root / layout.pack_path(pack_id))
         return sweep(*given)
 
-    monkeypatch.setattr(gc, "sweep", sweeping)  # what comes just before
+    monkeypatch.setattr(collecting, "sweep", sweeping)  # what comes just before
     assert store.gc(grace=0).aside.files == 0
     assert pack_id in packs(store.root)
 

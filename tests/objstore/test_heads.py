@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import struct
 import tracemalloc
@@ -13,10 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from objstore import heads as heads_module
 from objstore import layout
 from objstore.errors import Corrupt, StoreError, Unsupported
 from objstore.heads import Head, Heads, Table, covers, living, uncovered
+from objstore.heads import head as head_module
 from objstore.ids import ObjectId, hash_bytes
 from objstore.records import Commit, canonical
 from objstore.store import Store
@@ -111,7 +112,7 @@ def test_covering_is_a_partial_order(a: dict[str, int], b: dict[str, int], c: di
 def test_thousands_of_old_heads_are_sorted_out_quickly() -> None:
     """Time grows with the living, not with the square of the dead; the step counter shows it without a clock."""
     looks = 0
-    original = heads_module.covers
+    original = head_module.covers
 
     def counting(a: dict[str, int], b: dict[str, int]) -> bool:
         nonlocal looks
@@ -120,7 +121,7 @@ def test_thousands_of_old_heads_are_sorted_out_quickly() -> None:
 
     chain = [head(replace(A, generation=n, covers={"w": n})) for n in range(1, 2001)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads_module, "covers", counting)
+        patch.setattr(head_module, "covers", counting)
         assert [h.commit.generation for h in living(chain)] == [2000]
     assert looks <= 4000
 
@@ -239,6 +240,9 @@ def test_a_table_with_a_fault_is_refused() -> None:
         table_bytes([row], raw, count=2),
         table_bytes([row], raw, count=0),
         table_bytes([row], raw, count=0xFFFFFFFF),
+        table_bytes([(key, A.id, 1 << 32, size)], raw),
+        table_bytes([(key, A.id, 0, size + 1)], raw, heads_size=size + 1),
+        table_bytes([(key, A.id, 0, size - 1)], raw, heads_size=size - 1),
         table_bytes([row], raw, heads_size=size - 1),
         table_bytes([row], raw, heads_size=size + 1),
         table_bytes([row], raw, heads_size=layout.HEADS_MAX + 1),
@@ -257,6 +261,22 @@ def test_a_table_with_a_fault_is_refused() -> None:
     for data in wrong:
         with pytest.raises(Corrupt):
             decoded(data)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 0)])
+def test_claimed_packs_are_in_order_and_once(order: tuple[int, int]) -> None:
+    """Else one table would have several names, and a pack two footers."""
+    info = canonical(
+        {"covers": [], "dropped": {}, "heads_size": 0, "heads_stored": len(compress(b"", 3)), "v": 1}
+    )
+    start = struct.pack("<4sB3xIII", b"OSTB", 1, len(info), 0, 2) + info + compress(b"", 3)
+    packs = [b"\x01" * 32, b"\x02" * 32]
+    data = start + b"".join(struct.pack("<32sI", packs[n], 1) for n in order) + b"ab"
+    if order == (0, 1):
+        assert list(decoded(data).packs) == [pack.hex() for pack in packs]
+        return
+    with pytest.raises(Corrupt, match="lists packs"):
+        decoded(data)
 
 
 def test_rows_cannot_multiply_a_tables_bytes() -> None:
@@ -281,6 +301,27 @@ def test_too_many_heads_for_one_table_are_refused_when_written(monkeypatch: pyte
     monkeypatch.setattr(layout, "HEADS_MAX", 100)
     with pytest.raises(StoreError, match="several"):
         Table((head(A),)).encode()
+
+
+def test_a_table_that_is_too_long_is_neither_written_nor_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its bytes are in memory."""
+    path = put_table(store, Table((head(A),), {"ab" * 32: bytes(5000)}))
+    monkeypatch.setattr(layout, "TABLE_MAX", 4000)
+    with pytest.raises(StoreError, match="write several"):
+        Table((head(A),), {"ab" * 32: bytes(5000)}).encode()
+    heads = Heads(store.root)
+    assert heads.of(KEY) == []
+    assert "more than the 4000" in heads.damaged[path.relative_to(store.root).as_posix()]
+
+
+def test_only_so_many_dropped_packs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were given up last."""
+    from objstore.heads import latest
+
+    monkeypatch.setattr(layout, "DROPPED_MAX", 2)
+    assert latest({"a": 1, "b": 3, "c": 2}) == {"b": 3, "c": 2}
 
 
 def test_covered_tables_are_left_out() -> None:
@@ -459,6 +500,70 @@ def test_a_key_in_several_tables_is_one(store: Store) -> None:
     put_table(store, Table((head(A), head(replace(A, key="b" * 32, covers={"a": 1})))))
     put_table(store, Table((head(replace(A, generation=2, covers={"w": 2})), head(replace(A, key="b" * 32)))))
     assert live(store) == {KEY: [2], "b" * 32: [1, 1]}
+
+
+def test_two_heads_of_one_key_in_one_table_are_sorted_out(store: Store) -> None:
+    """A table may hold what died in it; it is no more shown than what died elsewhere."""
+    later = replace(A, generation=2, covers={"w": 2})
+    put_table(store, Table((head(A), head(later), head(replace(A, key="f" * 32)))))
+    assert live(store) == {KEY: [2], "f" * 32: [1]}
+    listed = Heads(store.root).live()
+    assert [h.id for h in listed[KEY]] == [later.id]
+    assert sorted(key for key, _ in listed.items()) == [KEY, "f" * 32]
+
+
+@pytest.mark.parametrize("seen_in", ["all", "live", "of"])
+@pytest.mark.parametrize("after", ["the labels", "the tables"])
+def test_a_fold_between_two_listings_hides_no_head(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seen_in: str, after: str
+) -> None:
+    """Heads go from refs/ to refs.packed/: who looks in that order meets each of them in one place at least."""
+    path = put(store, A)
+    listdir, folded = os.listdir, list[Path]()
+
+    def listing(folder: Path) -> list[str]:
+        found = listdir(folder)
+        if (
+            Path(folder) == (path.parent if after == "the labels" else store.root / layout.TABLES)
+            and not folded
+        ):
+            folded.append(put_table(store, Table((head(A),))))
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(os, "listdir", listing)
+    heads = Heads(store.root)
+    if seen_in == "of":
+        found = heads.of(KEY)
+    else:
+        found = heads.all()[KEY] if seen_in == "all" else heads.live()[KEY]
+    assert folded
+    assert {h.id for h in found} == {A.id}
+    assert heads.damaged == {}
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_under_a_heads_name_stops_nobody(store: Store) -> None:
+    """It is named as damage; nobody waits for a writer."""
+    path = put(store, A)
+    path.unlink()
+    os.mkfifo(path)
+    heads = Heads(store.root)
+    assert heads.of(KEY) == []
+    assert "is no regular file" in heads.damaged[path.relative_to(store.root).as_posix()]
+
+
+def test_a_head_file_without_end_costs_little_memory(store: Store) -> None:
+    """No more of it is read than a commit may have."""
+    path = put(store, A)
+    os.truncate(path, 1 << 30)
+    heads = Heads(store.root)
+    tracemalloc.start()
+    assert heads.of(KEY) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert heads.damaged
+    assert peak < 64 * layout.MIB
 
 
 def test_the_heads_of_one_key_are_found_among_many(store: Store) -> None:

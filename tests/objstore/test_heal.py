@@ -91,9 +91,8 @@ def fold(store: Store, numbers: range) -> None:
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a filled store and a remote that holds all of it. Not to be changed: copy it."""
-    from tests.objstore.conftest import save as fixture
+    from tests.objstore.conftest import put as save
 
-    save = fixture.__wrapped__()  # type: ignore[attr-defined]
     folder = tmp_path_factory.mktemp("heal")
     store = Store.create(folder / "store")
     fill(store, save)

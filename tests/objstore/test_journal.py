@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_digest
 
 from objstore.errors import Conflict
 from objstore.journal import (
@@ -201,6 +202,26 @@ def test_closed_journal_takes_no_record(tmp_path: Path) -> None:
     assert not (tmp_path / "unused").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="nothing is allocated by a call here")
+def test_journal_that_is_closed_in_the_midst_of_an_append_takes_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal handler may: the append says so, and leaves no segment that nobody would end."""
+    writer = JournalWriter(tmp_path / "w", "w")
+    allocate = os.posix_fallocate
+
+    def interrupted(fd: int, start: int, size: int) -> None:
+        allocate(fd, start, size)
+        writer.close()
+
+    monkeypatch.setattr(os, "posix_fallocate", interrupted)
+    with pytest.raises(ValueError, match="was closed meanwhile"):
+        writer.append(1, b"x")
+    assert segments(tmp_path / "w") == []
+    with pytest.raises(ValueError, match="is closed"):
+        writer.append(1, b"x")
+
+
 def test_folder_of_another_writer_is_refused(tmp_path: Path) -> None:
     """A second writer, and one that finds segments without an alive file, would mix two sequences of numbers."""
     writer = JournalWriter(tmp_path / "w", "first")
@@ -241,6 +262,78 @@ def test_sync_covers_all_that_was_appended(tmp_path: Path) -> None:
     segments(tmp_path / "a" / "b" / "w")[-1].unlink()
     with pytest.raises(FileNotFoundError):
         writer.sync()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc to tell what is fsynced")
+def test_sync_makes_every_segment_and_every_new_folder_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their names too, up to the folder that was there before; the second time only what is new."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watched(fd: int) -> None:
+        fsync(fd)
+        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), tmp_path))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    writer = JournalWriter(tmp_path / "a" / "b" / "w", "w", segment_size=512)
+    for number in range(1, 31):
+        writer.append(1, payload_of(number))
+    writer.sync()
+    files = [str(path.relative_to(tmp_path)) for path in segments(tmp_path / "a" / "b" / "w")]
+    assert len(files) > 2
+    assert set(synced) == {*files, "a/b/w", "a/b", "a", "."}
+    del synced[:]
+    writer.append(1, b"")
+    writer.sync()
+    assert set(synced) == {str(segments(tmp_path / "a" / "b" / "w")[-1].relative_to(tmp_path)), "a/b/w"}
+    writer.close()
+
+
+def test_payload_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No reader would take it; no number is used up."""
+    monkeypatch.setattr("objstore.journal.PAYLOAD_MAX", 1000)
+    writer = JournalWriter(tmp_path / "w", "w", segment_size=512)
+    with pytest.raises(ValueError, match="store it as an object"):
+        writer.append(1, bytes(1001))
+    assert writer.append(1, bytes(1000)) == 1
+    writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is mapped there")
+def test_file_system_that_cannot_map_gets_plain_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout is the same."""
+
+    def refused(fd: int, size: int) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr("objstore.journal.mmap", refused)
+    assert [record.payload for record in written(tmp_path / "w", 5)] == [payload_of(n) for n in range(1, 6)]
+
+
+def test_segments_may_go_while_they_are_read(tmp_path: Path) -> None:
+    """Sealed, and removed by another process between the listing and the reading: what was read is a part, no error."""
+    records = written(tmp_path / "w", 60)
+    firsts = read_segment_firsts(tmp_path / "w")
+    reading = read(tmp_path / "w")
+    got = [next(reading)]
+    for path in segments(tmp_path / "w")[1:]:
+        path.unlink()
+    assert [*got, *reading] == records[: firsts[1] - 1]
+
+
+def test_segment_whose_first_number_is_0_is_none(tmp_path: Path) -> None:
+    """Numbers begin at 1; what claims 0 would not follow on anything."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    data = path.read_bytes()
+    body = (0).to_bytes(4, "little") + bytes([1, 0, 1, 0]) + (0).to_bytes(8, "little")
+    path.write_bytes(data[:28] + bytes(8) + data[36:64] + body + xxh3_64_digest(body)[:3:-1])
+    assert list(read(tmp_path / "w", -1)) == []
+    assert scan(tmp_path / "w").records == 0
 
 
 # Processes, threads, signals.
@@ -398,6 +491,61 @@ def test_forked_child_leaves_its_parents_journal_alone(tmp_path: Path) -> None:
     assert [record.payload for record in read(tmp_path / "forked")] == [payload_of(1)]
 
 
+FORKS = """
+import os, signal, sys, threading
+from pathlib import Path
+from objstore.journal import JournalWriter, liveness
+folder = Path(sys.argv[1])
+writer = JournalWriter(folder / "parent", "parent")
+writer.append(1, b"x")
+over = threading.Event()
+def work():
+    while not over.is_set():
+        writer.append(1, b"y" * 50_000)
+        liveness(folder / "parent")
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+bad = 0
+for number in range(60):
+    if (child := os.fork()) == 0:
+        signal.alarm(20)
+        writer.abandon()
+        try:
+            writer.append(1, b"")
+            os._exit(3)
+        except ValueError:
+            os._exit(0 if liveness(folder / "parent") == "alive" else 4)
+    bad = bad or os.waitpid(child, 0)[1]
+over.set()
+for thread in threads:
+    thread.join()
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.close(writing)
+    os.read(reading, 1)  # until the parent has died
+    print(bad, liveness(folder / "parent"), flush=True)
+    os._exit(0)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forks_in_the_midst_of_appends_find_no_lock_held_and_the_parent_dead_once_it_is(
+    tmp_path: Path,
+) -> None:
+    """What other threads held is nobody's in the child; and the parent's journal is not taken for the child's own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.stdout, done.stderr) == ("0 dead\n", "")
+
+
 # Damage.
 
 
@@ -468,6 +616,40 @@ def test_claimed_length_allocates_nothing(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_length_over_the_limit_is_no_record(tmp_path: Path) -> None:
+    """Also where the file is as long as it says: no memory is taken for it."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    header = path.read_bytes()[:64]
+    claim = (3 << 30).to_bytes(4, "little") + bytes([1, 0, 1, 0]) + (1).to_bytes(8, "little")
+    path.write_bytes(header + claim)
+    os.truncate(path, 4 << 30)
+    tracemalloc.start()
+    try:
+        assert list(read(tmp_path / "w")) == []
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_record_of_kind_0_ends_the_reading(tmp_path: Path) -> None:
+    """Even one with the right number and checksum: zeros are no record, whoever wrote them."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    body = (0).to_bytes(4, "little") + bytes([0, 0, 1, 0]) + (2).to_bytes(8, "little")
+    path.write_bytes(path.read_bytes() + body + xxh3_64_digest(body)[:3:-1])
+    assert [record.number for record in read(tmp_path / "w")] == [1]
+
+
+def test_folder_that_another_has_only_claimed_is_refused(tmp_path: Path) -> None:
+    """Its alive file is there, a segment not yet: whoever made that file is the writer."""
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "alive").write_bytes(b"")
+    with pytest.raises(Conflict, match="another writer's journal"):
+        JournalWriter(tmp_path / "w", "w").append(1, b"x")
+    assert segments(tmp_path / "w") == []
 
 
 def test_missing_segment_ends_the_reading(tmp_path: Path) -> None:
@@ -576,6 +758,7 @@ def test_disk_that_is_full_from_the_start_is_tried_again(tmp_path: Path, mapped:
         for _ in range(2):
             with pytest.raises(OSError, match="No space"):
                 writer.append(1, b"x")
+            assert segments(disk / "w") == []  # an empty file is one that a full disk has to carry
         (disk / "ballast").unlink()
         assert writer.append(1, b"x") == 1
         assert json.loads((disk / "w" / "alive").read_bytes())["pid"] == os.getpid()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -322,6 +325,50 @@ def test_lengths_in_a_list_must_be_true(store: Store) -> None:
         store.objects.read(blob(b"".join(CHUNKS[2:])))
 
 
+def test_a_hole_has_the_length_that_its_list_says(store: Store) -> None:
+    """What is known without being read is checked as what is read."""
+    zeros = bytes(layout.CHUNK_MAX)
+    plant(store, whole(zeros), list_frame(ChunkList(0, ((blob(zeros), 5),)), blob(zeros + b"x"), 5))
+    plant(store, whole(b"x"))
+    with pytest.raises(Corrupt):
+        store.objects.read(blob(zeros + b"x"))
+    wrong = ChunkList(0, ((blob(zeros), 5), (blob(b"x"), 1)))
+    plant(store, list_frame(wrong, blob(zeros + b"x"), 6))
+    with pytest.raises(Corrupt, match="as long"):
+        store.objects.read(blob(zeros + b"x"))
+
+
+SHARED = [b"%d" % n * 4000 for n in range(4)]  # of one length; together they are one frame
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        (0, 1),
+        (0, 1, 2),
+        (2, 3),
+        (1, 2),
+        (3, 2, 1, 0),
+        (0, 0, 1, 2),
+        (0, 1, 2, 3),
+        (0, 1, 2, 3, 0),
+        (1, 1, 1, 1),
+    ],
+)
+def test_of_a_shared_frame_only_what_is_asked_for_is_given(store: Store, order: tuple[int, ...]) -> None:
+    """Its beginning, its end, its middle, its members in another order or twice: then what follows in the file."""
+    header, stored = encode(Kind.BLOB, b"".join(SHARED))
+    plant(store, (header, bytes(stored), [(blob(chunk), len(chunk)) for chunk in SHARED]))
+    chunks = [*(SHARED[n] for n in order), CHUNKS[0], *(SHARED[n] for n in order)]
+    plant(store, whole(CHUNKS[0]), listed(chunks))
+    content = b"".join(chunks)
+    objects = fresh(store)
+    # As a writer that has hashed the whole: nothing else is compared any more than what each chunk is.
+    objects.trust_list(blob(content), ChunkList(0, tuple((blob(c), len(c)) for c in chunks)).encode())
+    assert objects.read(blob(content)) == content
+    assert objects.read(blob(content)) == content
+
+
 def paged(chunks: list[bytes], *, level: int = 0, wrong: int = 0) -> list[Frame]:
     """A list in two pages, with the pages; `level` and `wrong` make the pages lie."""
     pages = [ChunkList(level, tuple((blob(c), len(c)) for c in part)) for part in (chunks[:2], chunks[2:])]
@@ -357,6 +404,14 @@ def test_a_list_that_repeats_a_page_is_read_page_by_page(store: Store) -> None:
     plant(store, whole(chunk), whole(page.encode(), kind=Kind.CHUNKS), list_frame(top, lie, top.size))
     pieces = store.objects.stream(lie)
     assert [len(next(pieces)) for _ in range(20)] == [len(chunk)] * 20
+
+
+def test_a_blob_without_a_chunk_below_its_pages_is_not_complete(store: Store) -> None:
+    """All pages are there, and yet a writer that took it for stored would lose the file."""
+    plant(store, *map(whole, CHUNKS[1:]), *paged(CHUNKS))
+    assert not fresh(store).complete(blob(FILE))
+    plant(store, whole(CHUNKS[0]))
+    assert fresh(store).complete(blob(FILE))
 
 
 # --- packs that come and go ----------------------------------------------------------------------------------------
@@ -476,3 +531,124 @@ def test_an_arbitrary_file_under_a_packs_name_is_named(
     path.write_bytes(data)
     assert store.objects.read(blob(b"good")) == b"good"
     assert list(store.objects.damaged) == [layout.pack_path("ab" * 32)]
+
+
+def test_a_pack_that_is_gone_has_no_footer(store: Store) -> None:
+    """Also where it was read before: what it held is elsewhere, or nowhere."""
+    pack_id = plant(store, whole(b"x"))
+    objects = fresh(store)
+    assert objects.footer(pack_id).objects
+    (store.root / layout.pack_path(pack_id)).unlink()
+    objects.refresh()
+    with pytest.raises(NotFound, match="is not in this store"):
+        objects.footer(pack_id)
+
+
+def test_a_copy_that_was_found_damaged_is_sound_no_more(store: Store) -> None:
+    """It was when a writer looked; since then a reader has met the damage."""
+    content = random.Random(1).randbytes(500)
+    pack_id = plant(store, whole(content))
+    objects = fresh(store)
+    assert objects.sound(blob(content)) == pack_id
+    spoil(store, pack_id, content)
+    with pytest.raises(Corrupt):
+        objects.read(blob(content))
+    assert objects.sound(blob(content)) is None
+
+
+def test_frames_that_are_kept_take_little_memory(store: Store) -> None:
+    """Sixteen MiB of them, however many are read."""
+    contents = [bytes([n]) * (layout.MIB - 10) for n in range(40)]
+    plant(store, *map(whole, contents))
+    objects = fresh(store)
+    objects.refresh()
+    tracemalloc.start()
+    for content in contents:
+        assert objects.read(blob(content)) == content
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 24 * layout.MIB
+
+
+@pytest.mark.parametrize("known", ["", "import concurrent.futures.thread"])
+def test_a_large_object_can_be_read_while_the_interpreter_ends(tmp_path: Path, known: str) -> None:
+    """No thread starts any more then, and what starts them cannot be imported: the work is done without."""
+    store = Store.create(tmp_path / "store")
+    with store.begin() as transaction:
+        object_id = transaction.put_bytes(random.Random(1).randbytes(20 * MIB))
+    script = f"""
+import atexit
+{known}
+from pathlib import Path
+from objstore.ids import ObjectId
+from objstore.store import Store
+def late():
+    print(sum(map(len, Store.open(Path("store")).objects.stream(ObjectId.parse("{object_id}")))))
+atexit.register(late)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (done.stdout, done.stderr) == (f"{20 * MIB}\n", "")
+
+
+def test_a_copy_whose_pack_is_gone_is_not_sound(store: Store) -> None:
+    """It was merged away or collected since the last look: no error, and no copy to rely on."""
+    pack_id = plant(store, whole(b"x"))
+    objects = fresh(store)
+    objects.refresh()
+    (store.root / layout.pack_path(pack_id)).unlink()
+    objects.close()
+    assert objects.sound(blob(b"x")) is None
+
+
+def test_footers_that_are_kept_are_few(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million objects' would be hundreds of MiB."""
+    monkeypatch.setattr("objstore.objects._FOOTERS_KEPT", 4)
+    for n in range(5):
+        plant(store, whole(b"%d" % n))
+    objects = fresh(store)
+    assert len(dict(objects.footers())) == 5
+    assert len(objects._footers) == 2
+
+
+def test_packs_that_are_merged_away_faster_than_they_are_opened_are_followed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six times in a row the pack that was found is gone when it is opened, and its object in another one."""
+    plant(store, whole(b"wanted"))
+    objects = fresh(store)
+    objects.refresh()
+    objects.close()
+    opened: list[str] = []
+    real = os.open
+
+    def opening(path: str | Path, flags: int, mode: int = 0o777, **more: int) -> int:
+        if str(path).endswith(".pack") and len(opened) < 6:
+            opened.append(str(path))
+            monkeypatch.setattr(os, "open", real)
+            plant(store, whole(b"wanted"), whole(b"%d" % len(opened)))
+            os.unlink(path)
+            objects.refresh()
+            objects.close()
+            monkeypatch.setattr(os, "open", opening)
+        return real(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", opening)
+    assert objects.read(blob(b"wanted")) == b"wanted"
+    assert len(opened) == 6
+
+
+def test_lists_that_are_kept_are_few(store: Store) -> None:
+    """Of a hundred files of which ranges were read, those of the last four."""
+    for n in range(6):
+        plant(store, *map(whole, CHUNKS), whole(b"%d" % n), listed([*CHUNKS, b"%d" % n]))
+    for n in range(6):
+        assert store.objects.read_range(blob(FILE + b"%d" % n), 10, 10) == FILE[10:20]
+    assert len(store.objects._maps) == 4

@@ -8,6 +8,7 @@ import random
 import struct
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objstore.errors import Corrupt, StoreError, Unsupported
-from objstore.frame import HEADER_SIZE, Encoding, FrameHeader, decode, encode
+from objstore.frame import Encoding, FrameHeader, encode
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
 from objstore.pack import (
     Footer,
@@ -23,7 +24,10 @@ from objstore.pack import (
     Members,
     ObjectEntry,
     PackWriter,
+    check_content,
     check_frame,
+    objects_in,
+    open_frame,
     pack_bytes,
     parse_trailer,
     read_footer,
@@ -50,11 +54,8 @@ def read(path: Path, pack_id: str) -> dict[ObjectId, bytes]:
     found = {}
     with path.open("rb") as file:
         footer = read_footer(file.fileno(), pack_id)
-        for number, frame in enumerate(footer.frames):
-            data = os.pread(file.fileno(), frame.size, frame.offset)
-            members = [entry for entry in footer.objects if entry.frame == number]
-            check_frame(frame, data, members)
-            raw = decode(frame.header, data[HEADER_SIZE:])
+        for frame, members in zip(footer.frames, Members(footer), strict=True):
+            raw = check_content(frame, os.pread(file.fileno(), frame.size, frame.offset), members)
             for entry in members:
                 found[entry.id] = raw[entry.offset : entry.offset + entry.size]
     return found
@@ -131,6 +132,30 @@ def test_a_frame_is_checked_against_the_footer(pack: tuple[Path, str]) -> None:
         check_frame(FrameEntry(frame.header, 1, frame.xxh3, bytes(31) + b"\1", 0), data, members)
     with pytest.raises(Corrupt, match="header"):
         check_frame(frame, data + b"\0", members)
+
+
+@pytest.mark.parametrize("lie", ["id", "place"])
+def test_an_object_of_a_sound_frame_is_checked_against_its_id(tmp_path: Path, lie: str) -> None:
+    """Its neighbours are not suspected; an object may not begin where no other ends, whatever it holds there."""
+    first, second = b"one and the same " * 20, b"one and the same " * 20 + b"but longer"
+    writer = PackWriter(tmp_path / "pack")
+    ids = [hash_object(Kind.TREE, part) for part in (first, second)]
+    sizes = [len(first), len(second)]
+    writer.add(*encode(Kind.TREE, first + second), list(zip(ids, sizes, strict=True)))
+    pack_id, footer = writer.finish()
+    (frame,), (members,) = footer.frames, Members(footer)
+    with (tmp_path / "pack").open("rb") as file:
+        assert read_footer(file.fileno(), pack_id) == footer
+        data = file.read(frame.size)
+    assert check_content(frame, data, members) == first + second
+    members = [replace(members[0], id=ids[1])] if lie == "id" else [replace(members[0], offset=len(first))]
+    members.append(Members(footer)[0][1])
+    fault = "is not what its id says" if lie == "id" else "overlaps another one"
+    with pytest.raises(Corrupt, match=f"{members[0].id} {fault}"):
+        check_content(frame, data, members)
+    found = list(objects_in(frame, members, open_frame(frame, data, members)))
+    assert [wrong for _, _, wrong in found] == [fault, ""]
+    assert found[1][1] == second
 
 
 # --- footers -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import random
+import signal
 import struct
+import threading
 import tracemalloc
 
 import numpy as np
@@ -81,6 +85,12 @@ def test_what_planes_do_not_help_is_not_put_in_planes() -> None:
     assert encode(Kind.BLOB, floats("<f4", 1000))[0].encoding is not Encoding.PLANES
 
 
+def test_a_plane_that_does_not_compress_stays_as_it_is() -> None:
+    """Though it was worth a try by a sample."""
+    raw = NOISE.bytes(2000)
+    assert len(planes.encode(raw, 2, 0, [True, True])) == len(raw) + 2 * 8
+
+
 def test_a_bug_in_grouping_never_costs_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it is decoded and compared before it is kept."""
     raw = floats("<f4")
@@ -150,3 +160,104 @@ def test_a_frame_that_wants_a_large_window_is_refused() -> None:
     stored = wide.compress(bytes(1 << 20)) + wide.flush()
     with pytest.raises(Corrupt):
         zstd.decompress(stored, 1 << 20)
+
+
+# --- memory that is used again ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", planes.SIZES)
+def test_room_for_a_plane_is_beside_the_content(size: int) -> None:
+    """Whatever the phase, all planes compressed: no plane on its way touches what is decoded already."""
+    raw = bytes(random.Random(size).choices(range(1, 5), k=4001))
+    for phase in range(size):
+        assert planes.decode(planes.encode(raw, size, phase, [True] * size), len(raw), size, phase) == raw
+
+
+def test_what_was_decoded_stays_while_more_is_decoded() -> None:
+    """The memory that is used again is not what the caller is given."""
+    one, other = floats("<f4", 1000), floats("<f4", 1000)
+    payloads = [planes.encode(raw, 4, 0, [True] * 4) for raw in (one, other)]
+    decoded = [planes.decode(payload, 4000, 4, 0) for payload in payloads]
+    assert decoded == [one, other]
+
+
+def test_threads_decode_beside_each_other() -> None:
+    """Each has memory of its own: numpy and zstd let other threads run in the midst of their work."""
+    contents = [floats("<f4") for _ in range(4)]
+    payloads = [planes.encode(raw, 4, 0, [True] * 4) for raw in contents]
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(25):
+            try:
+                good = planes.decode(payloads[number], len(contents[number]), 4, 0) == contents[number]
+            except Corrupt:
+                good = False
+            if not good:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded:DeprecationWarning"
+)  # to fork beside threads is what is tested
+def test_a_child_decodes_while_its_parents_threads_were_decoding() -> None:
+    """No lock and no memory that a thread holds that is not in the child."""
+    raw = floats("<f4")
+    payload = planes.encode(raw, 4, 0, [True] * 4)
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            planes.decode(payload, len(raw), 4, 0)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            if (child := os.fork()) == 0:
+                status = 1
+                try:
+                    signal.alarm(20)
+                    status = 0 if planes.decode(payload, len(raw), 4, 0) == raw else 2
+                finally:
+                    os._exit(status)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_thread_keeps_little_memory() -> None:
+    """What a frame of 12 MiB needs is given back; only what frames of chunks need stays."""
+    raw = bytes(random.Random(1).choices(range(4), k=12 * layout.MIB))
+    payload = planes.encode(raw, 2, 0, [True, True])
+    kept: list[int] = []
+
+    def work() -> None:
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        planes.decode(payload, len(raw), 2, 0)
+        kept.append(tracemalloc.get_traced_memory()[0] - before)
+        tracemalloc.stop()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert kept[0] < 4 * layout.MIB
+
+
+def test_a_raw_plane_of_another_length_is_refused_before_memory_is_taken() -> None:
+    """It is told by its header, not by what would be made of it."""
+    payload = payload_of((0, bytes(3), 5, b"abcde"), (0, bytes(3), 3, b"def"))
+    with pytest.raises(Corrupt, match="as its header says"):
+        planes.decode(payload, 16 << 20, 2, 0)

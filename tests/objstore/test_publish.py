@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objstore import files, layout
+from objstore import files, layout, trash
 from objstore.chunker import cut
 from objstore.errors import StoreError
 from objstore.frame import Encoding
@@ -385,6 +385,21 @@ def test_everything_is_durable_before_the_head_is_there(store: Store, steps: lis
         if what == "mkdir":
             until = min(heads) if path.startswith("packs/") else len(steps)
             assert ("fsync", os.path.dirname(path)) in steps[number:until], "a folder that may be lost"
+
+
+def test_what_comes_back_from_the_trash_is_durable_before_the_head(store: Store, steps: list[Step]) -> None:
+    """Its name was moved; a power cut after the head must not find it in the trash."""
+    with store.begin() as transaction:
+        blob = transaction.put_bytes(b"relied on" * 50)
+    name = layout.pack_path(store.objects.locate(blob)[0].pack_id)
+    transaction = store.begin()
+    put_all(transaction, [b"relied on" * 50])
+    trash.set_aside(store.root, name, 5)
+    del steps[:]
+    transaction.publish()
+    back = steps.index(("to", name))
+    heads = [n for n, (what, path) in enumerate(steps) if what == "to" and path.startswith("refs/")]
+    assert ("fsync", os.path.dirname(name)) in steps[back : heads[0]]
 
 
 def test_a_swallowed_failure_still_ends_the_transaction(

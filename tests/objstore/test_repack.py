@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from objstore import files, layout, repack, trash
+from objstore import files, layout, trash
 from objstore.frame import Encoding, encode, encode_list
 from objstore.heads import Head, Heads, Table
 from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
@@ -26,6 +27,7 @@ from objstore.publish import encode_group
 from objstore.records import ChunkList, Commit
 from objstore.remotes import Listed
 from objstore.remotes.folder import FolderRemote
+from objstore.repack import note, tidying
 from objstore.store import Store
 from tests.objstore.conftest import KEY, Save
 
@@ -102,7 +104,7 @@ def test_a_few_runs_are_left_as_they_are(store: Store, save: Save) -> None:
     """What is not due is not touched, and looking costs no file."""
     made = fill(store, save, 15)
     before = names(store, layout.PACKS, layout.REFS, layout.TABLES, layout.CACHE, layout.TMP)
-    assert store.tidy(limit=1) == repack.Tidied()
+    assert store.tidy(limit=1) == tidying.Tidied()
     assert names(store, layout.PACKS, layout.REFS, layout.TABLES, layout.CACHE, layout.TMP) == before
     check(store, made)
 
@@ -138,7 +140,7 @@ def test_tidying_again_changes_nothing(store: Store, save: Save, at_once: None) 
     fill(store, save, 100)
     store.tidy()
     before = names(store, layout.PACKS, layout.REFS, layout.TABLES)
-    assert store.tidy() == repack.Tidied()
+    assert store.tidy() == tidying.Tidied()
     assert names(store, layout.PACKS, layout.REFS, layout.TABLES) == before
 
 
@@ -147,12 +149,12 @@ def test_a_store_that_may_not_be_changed_is_not(store: Store, save: Save) -> Non
     fill(store, save, 100)
     before = names(store, "")
     reader = Store(store.root, read_only=True)
-    assert reader.tidy() == repack.Tidied()
+    assert reader.tidy() == tidying.Tidied()
     path = store.root / layout.FORMAT_FILE
     data = json.loads(path.read_bytes())
     data["features"]["gc"] = ["something new"]
     path.write_text(json.dumps(data))
-    assert Store.open(store.root).tidy() == repack.Tidied()
+    assert Store.open(store.root).tidy() == tidying.Tidied()
     assert names(store, "") == before
 
 
@@ -175,12 +177,12 @@ def put_table(store: Store, table: Table) -> str:
     return table_id
 
 
-def made_commit(number: int, generation: int = 1, **changed: object) -> Commit:
+def made_commit(number: int, generation: int = 1, **changed: Any) -> Commit:
     """A commit whose objects nobody needs."""
     commit = Commit(
         key(number), ("task", "p", "n"), (), generation, 5, ObjectId(bytes(32)), {"w": generation}
     )
-    return replace(commit, **changed)  # type: ignore[arg-type]  # whatever a test changes
+    return replace(commit, **changed)
 
 
 def as_head(commit: Commit) -> Head:
@@ -242,7 +244,7 @@ def test_a_covered_table_stays_for_an_hour(store: Store, monkeypatch: pytest.Mon
     covered = set(Heads(store.root).table_ids()) - Heads(store.root).uncovered().keys()
     assert covered
     monkeypatch.setattr(layout, "SETTLE", -60.0)
-    monkeypatch.setattr(repack._Tidying, "_purge", lambda self: 0)
+    monkeypatch.setattr(tidying._Tidying, "_purge", lambda self: 0)
     assert store.tidy().removed == len(covered)
     assert {Path(name).stem for name in names(store, layout.TRASH)} == covered
     monkeypatch.undo()
@@ -370,7 +372,7 @@ def test_the_hour_begins_when_a_head_dies(store: Store, monkeypatch: pytest.Monk
     old = put(store, made_commit(1))
     put(store, made_commit(1, 2))
     ages = {old.relative_to(store.root).as_posix(): 10_000.0}
-    monkeypatch.setattr(repack._Tidying, "_age", lambda self, name: ages.get(name, 1.0))
+    monkeypatch.setattr(tidying._Tidying, "_age", lambda self, name: ages.get(name, 1.0))
     assert store.tidy().removed == 0
     assert old.exists()
 
@@ -480,13 +482,13 @@ def test_inputs_stay_for_an_hour_and_go_by_the_trash(
     store.tidy()
     store.tidy()
     assert inputs < set(packs(store))
-    now = repack._file_system_now(store.root)
-    monkeypatch.setattr(repack, "_file_system_now", lambda root: now + layout.SETTLE + 1)
+    now = note.file_system_now(store.root)
+    monkeypatch.setattr(tidying, "file_system_now", lambda root: now + layout.SETTLE + 1)
     assert store.tidy().removed == len(inputs)
     assert not inputs & set(packs(store))
     assert {Path(name).stem for name in names(store, layout.TRASH)} == inputs
     check(store, made)
-    monkeypatch.setattr(repack, "_file_system_now", lambda root: now + 2 * layout.SETTLE + 2)
+    monkeypatch.setattr(tidying, "file_system_now", lambda root: now + 2 * layout.SETTLE + 2)
     store.tidy()
     assert list((store.root / layout.TRASH).iterdir()) == []
     check(store, made)
@@ -506,7 +508,7 @@ def test_a_damaged_input_is_left_alone(store: Store, save: Save, at_once: None) 
     assert store.tidy().merged == 19
     assert {path.stem for path in damaged} < set(packs(store))
     assert all(path.read_bytes() != data for path, data in damaged.items())
-    assert store.tidy() == repack.Tidied()
+    assert store.tidy() == tidying.Tidied()
     for path, data in damaged.items():
         path.write_bytes(data)
     check(store, made)
@@ -529,7 +531,7 @@ def test_a_lying_input_is_left_alone(store: Store, save: Save, at_once: None) ->
     """Pinned and named as it should be, and yet another content than its id says: it must not spread."""
     fill(store, save, 20)
     lies = put_pack(store, [(ObjectId(bytes([n]) * 32), b"x" * 500) for n in range(20)])
-    assert repack._tier(os.path.getsize(store.root / layout.pack_path(lies))) == 2
+    assert tidying._tier(os.path.getsize(store.root / layout.pack_path(lies))) == 2
     assert store.tidy().merged == 20
     assert lies in packs(store)
     for other in set(packs(store)) - {lies}:
@@ -609,7 +611,7 @@ def test_what_was_set_aside_stays_when_it_is_needed_again(
     inputs = set(packs(store))
     monkeypatch.setattr(layout, "SETTLE", -60.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repack._Tidying, "_purge", lambda self: 0)
+        patch.setattr(tidying._Tidying, "_purge", lambda self: 0)
         store.tidy()
     (merged,) = packs(store)
     path = store.root / layout.pack_path(merged)
@@ -629,7 +631,7 @@ def test_of_two_that_hold_the_same_the_greater_stays(store: Store, at_once: None
     blobs = [(hash_object(Kind.BLOB, data), data) for data in (b"one" * 200, b"two" * 200, b"three" * 200)]
     both = {put_pack(store, blobs), put_pack(store, *([blob] for blob in blobs))}
     greater = max(both, key=lambda p: (os.path.getsize(store.root / layout.pack_path(p)), p))
-    work = repack._Tidying(store.root, store.objects, store.heads, repack._Note(), None)
+    work = tidying._Tidying(store.root, store.objects, store.heads, note.Note(), None)
     work._look()
     assert set(work.note.waiting) == both - {greater}
     store.tidy()
@@ -647,11 +649,11 @@ def test_an_input_that_is_greater_than_all_together_is_left_out(store: Store, at
 
     large = put_pack(store, *texts(0, 50))
     small = [put_pack(store, *texts(100 + 4 * n, 4)) for n in range(16)]
-    assert {repack._tier(os.path.getsize(store.root / layout.pack_path(p))) for p in (large, *small)} == {3}
+    assert {tidying._tier(os.path.getsize(store.root / layout.pack_path(p))) for p in (large, *small)} == {3}
     assert store.tidy().merged == 16
     (merged,) = set(packs(store)) - {large}
     assert len(Objects(store.root).footer(merged).objects) == 64
-    assert store.tidy() == repack.Tidied()
+    assert store.tidy() == tidying.Tidied()
     assert Store.open(store.root).fsck().clean
 
 
@@ -763,13 +765,13 @@ def test_two_at_once_are_harmless(store: Store, save: Save) -> None:
 def test_while_another_process_is_at_it_nothing_is_done(store: Store, save: Save) -> None:
     """Nobody waits for a lock."""
     fill(store, save, 100)
-    with repack._alone(store.root) as alone:
+    with note.alone(store.root) as alone:
         assert alone
-        done: list[repack.Tidied] = []
+        done: list[tidying.Tidied] = []
         thread = threading.Thread(target=lambda: done.append(Store.open(store.root).tidy()))
         thread.start()
         thread.join()
-        assert done == [repack.Tidied()]
+        assert done == [tidying.Tidied()]
 
 
 # --- a store that is also a remote ---------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,7 @@ def test_environment_beats_store_beats_user(tmp_path: Path) -> None:
     settings(tmp_path / ".config" / "tracker", "strict = true\nclose_timeout = 1\nallow_pickle = true")
     store = settings(tmp_path / "store", "close_timeout = 2.5\nallow_pickle = false")
     assert config.load(None, user) == Config(True, 1.0, True)
+    assert config.load(store, {**user, "TRACKER_MODELS_STORE": "register"}).models_store == "register"
     assert config.load(store, user) == Config(True, 2.5, False)
     assert config.load(store, {**user, "TRACKER_CLOSE_TIMEOUT": "3", "TRACKER_STRICT": "no"}) == Config(
         False, 3.0, False
@@ -79,21 +83,133 @@ def test_file_that_is_not_text_is_named(tmp_path: Path) -> None:
         config.load(tmp_path, {})
 
 
+def test_a_store_cannot_switch_on_what_runs_code(tmp_path: Path) -> None:
+    """Its config.toml may have come with a copy from elsewhere: it may forbid, and only the user may allow."""
+    user = {"HOME": str(tmp_path)}
+    store = settings(tmp_path / "store", "allow_pickle = true")
+    assert config.load(store, user).allow_pickle is False
+    found = config.resolve(store, user)["allow_pickle"]
+    assert (found.value, found.origin, found.refused) == (False, "default", (str(store / "config.toml"),))
+    assert config.load(store, {**user, "TRACKER_ALLOW_PICKLE": "1"}).allow_pickle is True
+    settings(tmp_path / ".config" / "tracker", "allow_pickle = true")
+    assert config.load(store, user).allow_pickle is True
+    settings(tmp_path / "store", "allow_pickle = false")
+    assert config.load(store, user).allow_pickle is False
+
+
+def test_clearmls_variables_count_and_ours_beat_them() -> None:
+    """Under either name; a bad one is named by the name it was given."""
+    both = {"CLEARML_DEFAULT_OUTPUT_URI": "s3://theirs", "TRACKER_DEFAULT_OUTPUT_URI": "s3://ours"}
+    assert (
+        config.load(None, {"CLEARML_DEFAULT_OUTPUT_URI": "s3://theirs"}).default_output_uri == "s3://theirs"
+    )
+    assert config.load(None, both).default_output_uri == "s3://ours"
+    assert config.load(None, {"CLEARML_SET_ITERATION_OFFSET": "7"}).set_iteration_offset == 7
+    assert config.load(None, {"CLEARML_LOG_ENVIRONMENT": "A, B*"}).log_environment == ("A", "B*")
+    with pytest.raises(
+        BadValue, match=r"task_no_reuse in the environment \(CLEARML_TASK_NO_REUSE\) is 'perhaps'"
+    ):
+        config.load(None, {"CLEARML_TASK_NO_REUSE": "perhaps"})
+
+
+def test_variable_that_stands_in_no_file_is_ignored_there(tmp_path: Path) -> None:
+    """What describes one process must not be said of all."""
+    assert config.load(settings(tmp_path, "vcs_branch = 'x'"), {}).vcs_branch is None
+
+
+CONF = """
+sdk {
+    # as ClearML writes it
+    development {
+        default_output_uri: "s3://conf"
+        task_reuse_time_window_in_hours = 24
+        log_os_environments: ["AWS_*", HOSTNAME]
+        worker { log_stdout: no }
+        artifacts.auto_pickle: ""
+    }
+    storage.block_pickled_artifacts: true
+}
+api.credentials { access_key: "x" }
+"""
+
+
+def test_clearml_conf_is_the_last_word_but_the_default(tmp_path: Path) -> None:
+    """HOCON, in the home or where a variable names it; an empty text says nothing."""
+    pytest.importorskip("pyhocon")
+    (tmp_path / "clearml.conf").write_text(CONF)
+    found = config.load(None, {"HOME": str(tmp_path)})
+    assert found.default_output_uri == "s3://conf"
+    assert found.task_reuse_hours == 24.0
+    assert found.log_environment == ("AWS_*", "HOSTNAME")
+    assert (found.log_stdout, found.block_pickled_artifacts, found.auto_pickle) == (False, True, True)
+    settings(tmp_path / ".config" / "tracker", "default_output_uri = 's3://user'\n[task]\nreuse_hours = 1")
+    found = config.load(None, {"HOME": str(tmp_path)})
+    assert (found.default_output_uri, found.task_reuse_hours) == ("s3://user", 1.0)
+    other = {"HOME": "/nowhere", "CLEARML_CONFIG_FILE": str(tmp_path / "clearml.conf")}
+    assert config.resolve(None, other)["log_stdout"].origin == str(tmp_path / "clearml.conf")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("sdk { ", "not valid HOCON"),
+        ("sdk.development.worker.log_stdout: perhaps", "log_stdout .*'perhaps': it must"),
+    ],
+)
+def test_wrong_clearml_conf_is_named(tmp_path: Path, text: str, what: str) -> None:
+    """As any other file."""
+    pytest.importorskip("pyhocon")
+    (tmp_path / "clearml.conf").write_text(text)
+    with pytest.raises(BadValue, match=what) as caught:
+        config.load(None, {"HOME": str(tmp_path)})
+    assert str(tmp_path / "clearml.conf") in str(caught.value)
+
+
+def test_absent_clearml_conf_costs_no_import(tmp_path: Path) -> None:
+    """To import pyhocon takes 0.2 s."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from tracker import config; config.load(None); print('pyhocon' in sys.modules)",
+        ],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+
+
+def test_every_setting_is_on_the_page(checkout: Path) -> None:
+    """docs/configuration.md has exactly the table that the code makes."""
+    page = (checkout / "docs" / "configuration.md").read_text(encoding="utf-8")
+    section = page.partition("## All of them")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [row(each) for each in config.settings()]
+
+
+def row(setting: config.Setting) -> str:
+    """A setting as the page shows it."""
+    variables = [f"`{name}`" for name in (setting.variable, setting.clearml) if name]
+    where = {"any": "any", "user": "user's file, variable", "environment": "variable"}[setting.places]
+    default = {None: "", (): "none"}.get(
+        setting.default, f"`{str(setting.default).lower()}`" if setting.default != "" else ""
+    )
+    cells = [
+        f"`{setting.key}`",
+        default,
+        setting.meaning,
+        ", ".join(variables),
+        f"`{setting.conf}`" if setting.conf else "",
+        where,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def test_unknown_settings_are_left_to_later_versions(tmp_path: Path) -> None:
     """A store that a newer version made can be opened."""
     assert config.load(settings(tmp_path, "from_the_future = 1\n[table]\nx = 2"), {}) == Config()
-
-
-def test_template_shows_the_defaults(checkout: Path) -> None:
-    """The commented settings of a fresh store are real ones, with their real defaults."""
-    text = (checkout / ".tracker-template" / "config.toml").read_text(encoding="utf-8")
-    shown = [
-        line[2:] for line in text.splitlines() if line.startswith("# ") and " = " in line and line[-1] != "."
-    ]
-    assert len(shown) == 5
-    for line in shown:
-        name, _, value = line.partition(" = ")
-        assert str(getattr(Config(), name)).lower() == value
 
 
 def test_folders_follow_xdg() -> None:

@@ -177,13 +177,14 @@ class Frame:
         (np.float32(0.5), 0.5),
         (np.int64(3), 3),
         (np.bool_(True), True),
-        (Frame(), [1.0, None]),
+        (Frame(), [1.0, "nan"]),
         (datetime.date(2024, 1, 2), "2024-01-02"),
         ({3: "number as key"}, {"3": "number as key"}),
         ((1, 2), [1, 2]),
         ({"b", "a"}, ["a", "b"]),
         (decimal.Decimal("0.5"), 0.5),
-        (math.inf, None),
+        (math.inf, "inf"),
+        (np.array([1.0, -math.inf]), [1.0, "-inf"]),
     ],
 )
 def test_figure_may_hold_what_figures_are_made_of(value: Any, plain: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.records import Commit
 from tracker.errors import CorruptRecord
@@ -18,14 +20,14 @@ class Line:
         self.commits: dict[ObjectId, Commit] = {}
         self.states: dict[ObjectId, State] = {}
 
-    def add(self, stamp: int, keys: dict[str, object], *parents: ObjectId, **changes: object) -> ObjectId:
+    def add(self, stamp: int, keys: dict[str, object], *parents: ObjectId, **changes: Any) -> ObjectId:
         """A commit with these keys set."""
         state = State("task", {key: Entry(value, stamp, "w") for key, value in keys.items()})
         state_id = hash_object(Kind.TREE, state.encode() + str(stamp).encode())
         generation = 1 + max((self.commits[p].generation for p in parents if p in self.commits), default=0)
         covers = {"w": stamp, "w.r": 1}
-        fields = {"covers": covers, "stamp": stamp, "generation": generation, **changes}
-        commit = Commit(key=KEY, path=("task", "p", "n"), parents=parents, state=state_id, **fields)  # type: ignore[arg-type]
+        fields: dict[str, Any] = {"covers": covers, "stamp": stamp, "generation": generation, **changes}
+        commit = Commit(key=KEY, path=("task", "p", "n"), parents=parents, state=state_id, **fields)
         self.commits[commit.id] = commit
         self.states[state_id] = state
         return commit.id

@@ -1,21 +1,22 @@
-"""Rows of tasks: what a state becomes, which fit, in which order."""
+"""Rows of tasks: what a state becomes."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import orjson
 import pytest
 
 from tracker import index
-from tracker.errors import BadValue, CorruptRecord
+from tracker.errors import CorruptRecord
 from tracker.index import Metric, Row
 from tracker.records import Entry, Ref, Segment, State
 
 
-def a_row(id_: str, **changes: object) -> Row:
+def a_row(id_: str, **changes: Any) -> Row:
     """A row with something in every field."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "run",
         "project": "p",
         "status": "completed",
@@ -29,7 +30,7 @@ def a_row(id_: str, **changes: object) -> Row:
         "singles": {},
         "params": {},
     }
-    return Row(id=id_, **{**fields, **changes})  # type: ignore[arg-type]  # checked by the tests that read them
+    return Row(id=id_, **{**fields, **changes})
 
 
 def summary(last: float | str, least: float | str, most: float | str, count: int = 3) -> dict[str, object]:
@@ -99,93 +100,6 @@ def test_a_record_of_the_wrong_shape_is_an_error_that_costs_its_own_row_only(key
     rows, damaged = index.rows({"bad": state(keys), "good": state({"name": "n"})})
     assert [row.id for row in rows] == ["good"]
     assert damaged.keys() == {"bad"}
-
-
-ROWS = [
-    a_row(
-        "aa",
-        name="ResNet 50",
-        project="vision",
-        tags=("sweep",),
-        updated=1,
-        metrics={"acc/test": Metric(0.9, 0, 1, 1)},
-    ),
-    a_row(
-        "bb",
-        name="ViT",
-        project="vision/big",
-        tags=("sweep", "old"),
-        updated=2,
-        status="failed",
-        singles={"f1": 0.5},
-    ),
-    a_row(
-        "cc", name="größe", project="visions", updated=3, singles={"f1": math.nan}, params={"Args/lr": "0.01"}
-    ),
-    a_row(
-        "dd",
-        name="tie",
-        project="x",
-        updated=4,
-        singles={"f1": -1.0},
-        params={"Args/lr": "1e-3", "Args/opt": "sgd"},
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "ids"),
-    [
-        ({}, "aa bb cc dd"),
-        ({"project": "vision"}, "aa bb"),
-        ({"project": "vision/big"}, "bb"),
-        ({"project": "vis"}, ""),
-        ({"tags": ["sweep"]}, "aa bb"),
-        ({"tags": ["sweep", "-old"]}, "aa"),
-        ({"tags": ["-sweep"]}, "cc dd"),
-        ({"statuses": ["failed"]}, "bb"),
-        ({"statuses": ["failed", "completed"], "project": "visions"}, "cc"),
-        ({"words": ["resnet"]}, "aa"),
-        ({"words": ["GRÖSSE"]}, "cc"),
-        ({"words": ["vision", "old"]}, "bb"),
-        ({"words": ["dd"]}, "dd"),
-    ],
-)
-def test_rows_fit_when_all_that_is_asked_fits(wanted: dict[str, object], ids: str) -> None:
-    """A project with those below it; words in name, project or tag, or an id's beginning."""
-    found = index.find(ROWS, **wanted)  # type: ignore[arg-type]  # each case has its own keywords
-    assert [row.id for row in found] == ids.split()
-
-
-@pytest.mark.parametrize(
-    ("key", "ids"),
-    [
-        ("-updated", "dd cc bb aa"),
-        ("updated", "aa bb cc dd"),
-        ("name", "cc aa dd bb"),
-        ("f1", "dd bb cc aa"),
-        ("-f1", "bb dd cc aa"),
-        ("acc/test", "aa dd cc bb"),
-        ("Args/lr", "dd cc bb aa"),
-        ("-Args/lr", "cc dd bb aa"),
-        ("Args/opt", "dd cc bb aa"),
-        ("-status", "bb dd cc aa"),
-    ],
-)
-def test_rows_without_a_value_come_last_in_both_directions(key: str, ids: str) -> None:
-    """NaN as well; equals stand in the order of their last change."""
-    assert [row.id for row in index.sort(ROWS, key)] == ids.split()
-
-
-def test_an_unknown_key_offers_near_names() -> None:
-    """Those that contain it, then those that are spelled alike; all when none is near."""
-    with pytest.raises(BadValue, match="no task listed has a value named 'acc': did you mean acc/test"):
-        index.sort(ROWS, "-acc")
-    with pytest.raises(BadValue, match="did you mean updated"):
-        index.sort(ROWS, "updatd")
-    with pytest.raises(BadValue, match="there are f1, Args/lr, Args/opt, acc/test"):
-        index.sort(ROWS, "zzzzzz")
-    assert index.sort([], "zzzzzz") == []
 
 
 def test_a_table_shows_the_values_that_many_rows_have() -> None:

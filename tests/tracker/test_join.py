@@ -549,7 +549,7 @@ class Stores(RuleBasedStateMachine):
         reader = Reader(store)
         found = {key: merge(map(reader.state, heads)) for key, heads in store.heads.live().items()}
         for key, state in found.items() if ids is not None else ():
-            parts = [s for i, s in self.states.items() if i in ids and self._key_of(i) == key]  # type: ignore[operator]
+            parts = [s for i, s in self.states.items() if i in (ids or ()) and self._key_of(i) == key]
             random.Random(len(parts)).shuffle(parts)
             middle = len(parts) // 2
             halves = [merge(half) for half in (parts[:middle], parts[middle:]) if half]

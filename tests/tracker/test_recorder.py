@@ -22,7 +22,8 @@ from tracker import deltas, layout, notice
 from tracker.config import Config
 from tracker.deltas import Journal
 from tracker.errors import BadValue, RecordingFault
-from tracker.recorder import Recorder, file_system, forget
+from tracker.mounts import file_system
+from tracker.recorder import Recorder, forget
 from tracker.records import Entry, Ref, recoverer
 from tracker.state import Fold
 
@@ -52,7 +53,7 @@ def folded(recorder: Recorder) -> Fold:
 
 def points(fold: Fold) -> dict[tuple[str, str], list[float]]:
     """The scalars in a fold by series."""
-    return {(s.title, s.series): list(s.values) for s in deltas._series(fold)}
+    return {(s.title, s.series): list(s.values) for s in deltas._series(fold).get(None, [])}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from objstore import layout as store_layout
 from objstore import trash
 from objstore.errors import Conflict, NotFound, StoreError
 from objstore.ids import ObjectId
@@ -223,6 +225,68 @@ def test_a_task_takes_its_models_along_and_brings_them_back(workspace: Workspace
     collect(workspace)
     assert has(workspace, weights)
     assert fresh(workspace).damaged == {}
+
+
+def test_a_deletion_that_is_repeated_makes_no_commit(workspace: Workspace) -> None:
+    """It came from elsewhere: to confirm it is all there is to do."""
+    task(workspace, A, noise(1))
+    delete(workspace, A)
+    (before,) = workspace.store.heads.of(A)
+    trash.forget(workspace.root, [str(before.id)])
+    delete(fresh(workspace), A)
+    (after,) = fresh(workspace).store.heads.of(A)
+    assert after.id == before.id
+    assert trash.confirmed(workspace.root) == {str(before.id)}
+
+
+def test_a_model_whose_content_is_gone_keeps_no_task_from_coming_back(workspace: Workspace) -> None:
+    """What is there comes; the task says that its model is not."""
+    artifact = task(workspace, A, noise(1))
+    weights = model(workspace, M, A)
+    delete(fresh(workspace), A)
+    collect(workspace, 1)
+    (place,) = Store.open(workspace.root).objects._set_aside(ObjectId.parse(weights))
+    next(trash.find(workspace.root, store_layout.pack_path(place.pack_id))).unlink()
+    assert removal.restore(fresh(workspace), A) == [A]
+    assert has(workspace, artifact)
+    assert not has(workspace, weights)
+
+
+def test_a_collector_that_had_looked_before_takes_nothing_of_what_is_restored(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read the heads before the restoring one came, and sets aside what only the task needs just after that."""
+    artifact = task(workspace, A, noise(1))
+    delete(workspace, A)
+    (place,) = Store.open(workspace.root).objects.locate(ObjectId.parse(artifact))
+    rename = os.rename
+    moved: list[Path] = []
+
+    def renamed(source: Path, target: Path) -> None:
+        rename(source, target)
+        if f"/{store_layout.REFS}/" in str(target) and not moved:
+            moved.append(target)
+            assert trash.set_aside(workspace.root, store_layout.pack_path(place.pack_id), 7)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    assert removal.restore(fresh(workspace), A) == [A]
+    assert moved
+    assert has(workspace, artifact)
+
+
+def test_a_failing_disk_is_not_told_as_a_full_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To remove the cache would help nobody."""
+    task(workspace, A, noise(1))
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    found = removal.foresee(workspace, [A])
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        removal.delete(workspace, found.things)
 
 
 def test_a_deletion_repeated_here_frees_the_models_that_came_deleted_too(

@@ -15,7 +15,7 @@ from tracker import events
 from tracker.errors import CorruptRecord
 from tracker.events import Blob, Declare, End, Event, Plot, Scalar, SetKey, Text
 from tracker.records import Entry, Segment, State
-from tracker.state import Fold, join_segments, merge
+from tracker.state import Fold, attempt, join_segments, merge
 
 # Few values, so that equal keys, stamps, writers and ranges meet all the time.
 stamps = st.integers(0, 3)
@@ -39,7 +39,7 @@ def segments(draw: st.DrawFn) -> Segment:
 
 
 states = st.builds(
-    lambda keys, segments, extra: merge([State("task", keys), State("task", {}, tuple(segments), extra)]),
+    lambda keys, segments, extra: merge([State("task", keys, (), extra), State("task", {}, tuple(segments))]),
     keys,
     st.lists(segments(), max_size=5),
     extras,
@@ -119,6 +119,26 @@ def test_writer_that_lives_after_all_overrules_its_recovery() -> None:
     for order in itertools.permutations([said, recovered, closed]):
         assert merge(order).get("status") == "completed"
     assert merge([recovered, said]).get("status") == "stopped"
+
+
+def test_fields_of_a_later_version_are_kept_from_either_side() -> None:
+    """And where both have one, the same of the two whoever merges."""
+    a, b = State("task", extra={"x": 1, "both": 1}), State("task", extra={"y": 2, "both": 2})
+    for order in ([a, b], [b, a]):
+        assert merge(order).extra == {"x": 1, "y": 2, "both": 2}
+
+
+def test_an_attempt_is_one_more_than_all_that_began() -> None:
+    """Whatever else a later version puts there; and only a reset hides what is known."""
+    begun = {f"attempt/{n}": Entry({"reason": "init"}, 1, "w") for n in (1, 3, "x", "²")}
+    state = State("task", begun, (Segment("w", 3, 5), Segment("v", 1, 2)))
+    assert attempt(state, "resume") == {"attempt/4": {"reason": "resume"}}
+    assert attempt(state, "reset", hide=True) == {
+        "attempt/4": {"reason": "reset"},
+        "hidden/w": 4,
+        "hidden/v": 4,
+    }
+    assert attempt(State("task"), "init") == {"attempt/1": {"reason": "init"}}
 
 
 def test_different_kinds_are_not_merged() -> None:

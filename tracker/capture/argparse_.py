@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import wraps
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from tracker.capture.imports import when_imported
 from tracker.capture.protocol import Guard, Recorder, Undo, log_fault
@@ -27,12 +28,14 @@ _Parameter = dict[str, "str | None"]
 _SUPPRESS = "==SUPPRESS=="  # argparse.SUPPRESS, known without importing it
 
 
-def tap() -> Undo:
+def tap(early: Callable[[], dict[str, str]] | None = None) -> Undo:
     """Watches argparse from now on, so that arguments parsed before a recorder exists are known to it later.
 
+    early: asked at each parse for stored values that are the defaults, before a recorder can tell them.
     Costs nothing until argparse is imported. Watching ends when every tap has been undone; what was learned is
     forgotten then.
     """
+    _tap.early = early or _tap.early
     return _tap.open()
 
 
@@ -41,6 +44,9 @@ class ArgparseCapture:
 
     name = "argparse"
     module = "argparse"
+
+    def __init__(self, *, only: ArgumentParser | None = None) -> None:
+        self._only = only  # the one parser that is recorded, instead of all
 
     def install(self, recorder: Recorder) -> Undo:
         """Records what is known and what is parsed from now on; makes the recorder's overrides defaults."""
@@ -51,9 +57,9 @@ class ArgparseCapture:
             for name, parameter in parameters.items():
                 recorder.set(f"param/{SECTION}/{name}", parameter)
 
-        listener = _Listener(guard, emit, recorder.overrides(SECTION) or {})
+        listener = _Listener(guard, emit, recorder.overrides(SECTION) or {}, self._only)
         _tap.listeners.append(listener)
-        guard.run(emit, dict(_tap.known))
+        guard.run(emit, dict(_tap.known if self._only is None else _tap.seen.get(self._only, {})))
 
         def undo() -> None:
             if listener in _tap.listeners:
@@ -67,11 +73,20 @@ class _Listener:
     """One recorder's ear, and what it wants to replay."""
 
     def __init__(
-        self, guard: Guard, emit: Callable[[dict[str, _Parameter]], None], overrides: dict[str, str]
+        self,
+        guard: Guard,
+        emit: Callable[[dict[str, _Parameter]], None],
+        overrides: dict[str, str],
+        only: ArgumentParser | None,
     ) -> None:
         self.guard = guard
         self.emit = emit
         self.overrides = overrides
+        self.only = only
+
+    def hears(self, parser: ArgumentParser) -> bool:
+        """Whether it wants to know of what this parser parses."""
+        return self.only is None or self.only is parser
 
 
 class _Run:
@@ -87,6 +102,8 @@ class _Tap:
 
     def __init__(self) -> None:
         self.known: dict[str, _Parameter] = {}
+        self.seen: WeakKeyDictionary[ArgumentParser, dict[str, _Parameter]] = WeakKeyDictionary()
+        self.early: Callable[[], dict[str, str]] | None = None
         self.listeners: list[_Listener] = []
         self._opened = 0
         self._undos: list[Undo] = []
@@ -113,6 +130,8 @@ class _Tap:
         while self._undos:
             self._undos.pop()()
         self.known.clear()
+        self.seen.clear()
+        self.early = None
 
     def _patch(self, argparse: ModuleType) -> None:
         parser_class: type[ArgumentParser] = argparse.ArgumentParser
@@ -172,13 +191,19 @@ class _Tap:
         parameters = _parameters(run, namespace)
         changed = {name: one for name, one in parameters.items() if self.known.get(name) != one}
         self.known.update(changed)
+        self.seen.setdefault(run.parsers[0], {}).update(parameters)
         for listener in tuple(self.listeners):
-            listener.guard.run(listener.emit, changed)
+            if listener.hears(run.parsers[0]):
+                listener.guard.run(listener.emit, changed if listener.only is None else parameters)
 
     def _overrides(self) -> dict[str, str]:
+        run: _Run | None = getattr(self._local, "run", None)
         overrides: dict[str, str] = {}
+        if self.early is not None:
+            overrides.update(self._guard.run(self.early) or {})
         for listener in tuple(self.listeners):
-            overrides.update(listener.overrides)
+            if run is None or listener.hears(run.parsers[0]):
+                overrides.update(listener.overrides)
         return overrides
 
     @contextmanager

@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from time import monotonic
 from typing import Any
@@ -56,14 +57,14 @@ class _Console:
     def __init__(self, guard: Guard, recorder: Recorder) -> None:
         self._guard = guard
         self._emit = recorder.text
-        self._busy: set[int] = set()
+        self.busy: set[int] = set()
         self._covered: list[tuple[_Stream, Any, _Proxy]] = []
 
     def cover(self, name: str) -> None:
         original = getattr(sys, name)
         if original is None:  # a process without a console
             return
-        stream = _Stream(name, self._guard, self._emit, self._busy)
+        stream = _Stream(name, self._guard, self._emit, self.busy)
         proxy = _Proxy(original, stream)
         self._covered.append((stream, original, proxy))
         setattr(sys, name, proxy)
@@ -81,7 +82,7 @@ class _Console:
 
     def forget(self) -> None:
         """In a forked child: unfinished lines are the parent's, and only the forking thread goes on."""
-        self._busy.clear()
+        self.busy.clear()
         for stream, _, _ in self._covered:
             stream.forget()
 
@@ -152,6 +153,20 @@ class _Stream:
             decoder = self._decoders[thread] = codecs.getincrementaldecoder(encoding)("replace")
         whole = bytes(data)
         self.feed(decoder.decode(whole[:written] if isinstance(written, int) else whole))
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """What this thread prints inside is shown and not recorded: whoever prints it records it in a better way."""
+    thread = get_ident()
+    busy = [console.busy for console in _consoles if thread not in console.busy]
+    for each in busy:
+        each.add(thread)
+    try:
+        yield
+    finally:
+        for each in busy:
+            each.discard(thread)
 
 
 _consoles: weakref.WeakSet[_Console] = weakref.WeakSet()

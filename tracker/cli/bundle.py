@@ -12,16 +12,15 @@ import click
 
 from objstore import layout as store_layout
 from objstore.errors import NotFound
-from tracker import layout, remotes
+from tracker import remotes
 from tracker.cli import render
 from tracker.cli.command import Call, Command, find_task
 from tracker.cli.main import NOT_FOUND
-from tracker.cli.remotes import kinds_of, things_of
 from tracker.cli.render import Column, escape, plural, size
+from tracker.cli.transfer import counts, summary
 
 if TYPE_CHECKING:
     from objstore.bundle import Bundle, Prerequisite, Report
-    from objstore.heads import Head
     from objstore.remotes import Source
     from tracker.workspace import Workspace
 
@@ -116,7 +115,7 @@ def create(
         record = {
             "id": done.id if done else None,
             "files": [os.fspath(path) for path in done.paths] if done else [],
-            **_counts(done.heads if done else ()),
+            **counts(done.heads if done else ()),
             "deleted": sum(head.commit.deleted for head in done.heads) if done else 0,
             "objects": done.objects if done else 0,
             "packs": done.packs if done else 0,
@@ -133,8 +132,7 @@ def create(
         names = str(done.paths[0]) if len(done.paths) == 1 else f"{done.paths[0]} to {done.paths[-1].name}"
         gone = sum(head.commit.deleted for head in done.heads)
         mark = f" ({gone} of them deleted)" if gone else ""
-        what = f"{things_of(done.heads)}{mark}: {plural(done.objects, 'object')}, {size(done.bytes)}"
-        render.say(f"{names}: {what}")
+        render.say(f"{names}: {summary(done, mark)}")
         if done.needs:
             render.say(
                 f"it rests on {plural(done.needs, 'object')} that {since} holds, of {_named(done.named)}"
@@ -198,7 +196,7 @@ def verify(call: Call, files: tuple[Path, ...]) -> int:
     if call.json:
         record = {
             **_described(opened),
-            **_counts(report.heads),
+            **counts(report.heads),
             "packs": report.packs,
             "objects": report.objects,
             "unproved": report.unproved,
@@ -259,10 +257,9 @@ def unbundle(call: Call, files: tuple[Path, ...]) -> None:
         done = workspace.store.unbundle(opened, progress)
     if call.json:
         record = {"objects": done.objects, "bytes": done.bytes, "packs": done.packs}
-        call.screen.document("bundle.unbundle", {"id": opened.id, **_counts(done.heads), **record})
+        call.screen.document("bundle.unbundle", {"id": opened.id, **counts(done.heads), **record})
         return
-    what = f"{things_of(done.heads)}: {plural(done.objects, 'object')}, {size(done.bytes)}"
-    render.say(f"taken from {files[0]}: {what if done.heads else 'nothing new'}")
+    render.say(f"taken from {files[0]}: {summary(done)}")
 
 
 @bundle.command(
@@ -314,11 +311,6 @@ def _described(opened: Bundle) -> dict[str, Any]:
         "needs": sum(1 for _ in opened.index.needs()),
         "prerequisites": [_prerequisite(each) for each in info.named],
     }
-
-
-def _counts(heads: Sequence[Head]) -> dict[str, int]:
-    found = kinds_of(heads)
-    return {"tasks": found[layout.TASK], "models": found[layout.MODEL], "heads": len(heads)}
 
 
 def _prerequisite(each: Prerequisite) -> dict[str, str]:

@@ -56,14 +56,22 @@ class Call:
 
 
 def find_task(workspace: Workspace, prefix: str) -> str:
-    """The id of the task that an id, or its beginning, stands for. Raises NotFound, Ambiguous, InvalidName, Corrupt."""
+    """The id of the task that an id, its beginning or an alias means.
+
+    Raises NotFound, Ambiguous, InvalidName, Corrupt.
+    """
+    from tracker import aliases
+
+    if aliases.is_alias(prefix):
+        prefix = aliases.target(workspace, prefix)
     try:
         return workspace.resolve_task(prefix)
     except NotFound:
         for key, thing in workspace.things().items():
             if key.startswith(prefix) and thing.state.kind != layout.TASK:
+                verb = "models" if thing.state.kind == layout.MODEL else "cat"
                 raise NotFound(
-                    f"{key} is a {thing.state.kind}, no task: `tracker cat {prefix}` shows it"
+                    f"{key} is a {thing.state.kind}, no task: `tracker {verb} {prefix}` shows it"
                 ) from None
             if key.startswith(prefix):
                 raise NotFound(

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "demo": Listed("Begin", "store", "Record real training runs, then show, compare, fetch and copy them."),
     "run": Listed("Begin", "run", "Run a script, with --clearml one that imports clearml."),
     "ls": Listed("Read", "listing", "List tasks."),
+    "query": Listed("Read", "listing", "Print the ids of the tasks that fit a query."),
     "show": Listed("Read", "page", "Show one task in full."),
     "diff": Listed("Read", "comparison", "Show what differs between two tasks."),
     "log": Listed("Read", "history", "Show the history of a task."),
@@ -34,6 +35,9 @@ COMMANDS: Final = {
         "Read", "objects", "Fetch an artifact, a model or an object, verified, into a file or folder."
     ),
     "cat": Listed("Read", "objects", "Print an object: a blob's bytes, a tree's entries, a record."),
+    "models": Listed("Read", "models", "List models, or show one."),
+    "which": Listed("Read", "which", "Find what holds a file's content."),
+    "tag": Listed("Care", "tag", "Tag tasks and models, and give them aliases."),
     "remote": Listed("Share", "remotes", "Name the stores to share with."),
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
@@ -45,6 +49,7 @@ COMMANDS: Final = {
     "du": Listed("Care", "space", "Show what takes how much room."),
     "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),
     "bundle": Listed("Share", "bundle", "Carry tasks in a file to where no network goes."),
+    "config": Listed("Care", "settings", "Show and change settings."),
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracker.cli.render import iso
-from tracker.history import Step
-from tracker.index import Metric, Row
-from tracker.pages import Difference, Item, Page, Pair, Script
+
+# `ls` has a budget in milliseconds, and needs none of these.
+if TYPE_CHECKING:
+    from tracker.history import Step
+    from tracker.index import Metric, Row
+    from tracker.pages import Difference, Item, Page, Pair, Script, Shown
 
 _T = TypeVar("_T")
 
@@ -55,6 +58,7 @@ def of_page(page: Page, console: Iterable[str], history: Iterable[Step]) -> dict
             "input": [of_model(item) for item in page.inputs],
         },
         "plots": page.plots,
+        "reports": [of_shown(each) for each in page.shown],
         "health": page.health,
         "history": [of_step(step) for step in history],
         "console_tail": list(console),
@@ -86,6 +90,24 @@ def of_artifact(item: Item) -> dict[str, Any]:
         "size": item.size,
         "file": item.file,
         "url": item.url or None,
+    }
+
+
+def of_shown(shown: Shown) -> dict[str, Any]:
+    """The newest of the plots, tables or samples of one name, and how many there are; hash is null of a mere URL."""
+    each = shown.newest
+    return {
+        "kind": each.kind,
+        "title": each.title,
+        "series": each.series,
+        "iteration": each.iteration,
+        "time": iso(each.time),
+        "count": shown.count,
+        "hash": each.ref.id if each.ref else None,
+        "figure": each.figure.id if each.figure else None,
+        "size": each.ref.size if each.ref else 0,
+        "file": each.own_name,
+        "url": each.url or None,
     }
 
 

@@ -88,6 +88,7 @@ def _report(error: Exception) -> int:
     import click
 
     from tracker.cli.render import escape, pasteable
+    from tracker.filters.grammar import BadQuery
 
     keep = ""
     if isinstance(error, click.UsageError):
@@ -95,6 +96,8 @@ def _report(error: Exception) -> int:
         text = f"{error.format_message().rstrip('.')} (see `{where} --help`)"
     elif isinstance(error, click.ClickException):
         text, keep = error.format_message(), "\n"  # the demo's: it quotes what a failed step has printed
+    elif isinstance(error, BadQuery):
+        text, keep = error.pointed(escape), "\n"
     else:
         text = pasteable(_sentence(error))
     sys.stderr.write(f"tracker: {escape(text, keep)}\n")

@@ -16,13 +16,14 @@ import click
 from objstore import layout as store_layout
 from objstore.errors import Ambiguous, Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId
-from tracker import layout, pages
+from tracker import aliases, layout, pages
 from tracker.cli import documents, render
 from tracker.cli.command import Call, Command
-from tracker.cli.page import page_of, print_items
+from tracker.cli.page import page_of, print_items, print_shown
 from tracker.cli.render import Column, size
 from tracker.errors import UsageError
 from tracker.pages import Item
+from tracker.reported import exhibits
 
 if TYPE_CHECKING:
     from objstore.records import TreeEntry
@@ -59,6 +60,10 @@ class NameMissing(UsageError):
         ("get 3f2a91", "what this task has (and exit code 2)"),
         ("get 3f2a91:dataset -o data.npz", "an artifact by task and name"),
         ("get 3f2a91:model", "an output model, under its own file name"),
+        (
+            "get 3f2a91:samples/epoch@9",
+            "a plot, table, image or media file by title/series, here of iteration 9",
+        ),
         ("get 8c1fa2b49d77 -o best.joblib", "any object by its hash"),
         ("get 8c1fa2b49d77:sub/file.txt -o -", "a file out of a folder, to stdout"),
     ],
@@ -71,7 +76,7 @@ class NameMissing(UsageError):
     help="Where to: a file, or for a folder a new folder; - is stdout. Default: its own name, here.",
 )
 def get(call: Call, what: str, output: str | None) -> None:
-    """Fetch an artifact, an output model or any object into a file or folder. It appears whole and verified, or not."""
+    """Fetch an artifact, a model, a plot, table or sample, or any object. It appears whole and verified, or not."""
     workspace = call.open()
     try:
         found = resolve(workspace, what)
@@ -117,7 +122,7 @@ def cat(call: Call, what: str) -> None:
     """Print an object: a blob's bytes, a tree's entries, a commit or the record of a task or model as JSON."""
     workspace = call.open()
     if ":" not in what and not _is_held(workspace, what):
-        target = workspace.resolve(what)
+        target = aliases.target(workspace, what) if aliases.is_alias(what) else workspace.resolve(what)
         if isinstance(target, str):
             _print_record(call, target, workspace.thing(target).state.encode())
             return
@@ -149,6 +154,8 @@ def _named(what: str) -> Iterator[None]:
 def resolve(workspace: Workspace, what: str) -> Found:
     """The object that `ID|HASH[:NAME]` stands for. Raises NotFound, Ambiguous, InvalidName, NameMissing."""
     prefix, _, name = what.partition(":")
+    if aliases.is_alias(prefix):
+        prefix = aliases.target(workspace, prefix)
     if _is_held(workspace, prefix):
         return Found(prefix, Kind.BLOB, held=workspace.find_content(prefix))
     target = workspace.resolve(prefix)
@@ -158,11 +165,18 @@ def resolve(workspace: Workspace, what: str) -> Found:
     things = workspace.things()
     thing = things[target]
     if thing.state.kind == layout.MODEL:
+        if name and (reported := _reported(thing, name)):
+            return reported
         item = pages.weights(str(thing.state.get("name", "")), thing.key, thing.state)
         return _inside(workspace, _of_item(thing, item), name) if name else _of_item(thing, item)
     if not name:
         raise NameMissing(f"name what to get: tracker get {prefix}:NAME -o PATH")
-    item, rest = _choose(thing, things, name)
+    try:
+        item, rest = _choose(thing, things, name)
+    except NotFound:
+        if reported := _reported(thing, name):
+            return reported
+        raise
     owner = things.get(item.id, thing)
     found = _of_item(owner, item)
     return _inside(workspace, found, rest) if rest else found
@@ -179,6 +193,7 @@ def _choose(thing: Thing, things: dict[str, Thing], name: str) -> tuple[Item, st
     """The artifact or output model of a name, and what is left of the name when that is a path into a folder."""
     page = page_of(thing, things)
     items = [*page.artifacts, *page.outputs]
+    names = [*(item.name for item in items), *dict.fromkeys(each.newest.name for each in page.shown)]
     hits = [item for item in items if item.name == name] or [
         item for item in page.outputs if item.id in things and things[item.id].state.get("name") == name
     ]
@@ -189,8 +204,22 @@ def _choose(thing: Thing, things: dict[str, Thing], name: str) -> tuple[Item, st
     for item in sorted(items, key=lambda each: -len(each.name)):
         if item.kind == "tree" and name.startswith(f"{item.name}/"):
             return item, name[len(item.name) + 1 :]
-    has = f"it has {', '.join(item.name for item in items)}" if items else "it has none at all"
+    has = f"it has {', '.join(names)}" if names else "it has none at all"
     raise NotFound(f"task {thing.key} has no artifact or output model named {name!r}: {has}")
+
+
+def _reported(thing: Thing, name: str) -> Found | None:
+    """The newest plot, table or sample of "title/series", or with "@N" behind it that of iteration N; None without one.
+
+    Raises NotFound where only a URL was registered.
+    """
+    found = [each for each in exhibits(thing.state) if name in (each.name, f"{each.name}@{each.iteration}")]
+    if not found:
+        return None
+    each = pages.newest_of(found)
+    if each.ref is None:
+        raise NotFound(f"{name!r} is only registered, at {each.url}: fetch it from there")
+    return Found(each.ref.id, Kind.BLOB, each.own_name, thing.content.get(each.ref.id))
 
 
 def _of_item(thing: Thing, item: Item) -> Found:
@@ -228,11 +257,14 @@ def _list(call: Call, workspace: Workspace, what: str) -> None:
     if call.json:
         models = {"output": list(map(documents.of_model, page.outputs))}
         artifacts = list(map(documents.of_artifact, page.artifacts))
-        call.screen.document("get", {"task": key, "artifacts": artifacts, "models": models})
+        reports = list(map(documents.of_shown, page.shown))
+        found = {"task": key, "artifacts": artifacts, "models": models, "reports": reports}
+        call.screen.document("get", found)
         return
     print_items(call.screen, "Artifacts", page.artifacts)
     print_items(call.screen, "Output models", page.outputs)
-    if not page.artifacts and not page.outputs:
+    print_shown(call.screen, page.shown)
+    if not page.artifacts and not page.outputs and not page.shown:
         render.say(f"task {key} has no artifact and no output model")
 
 

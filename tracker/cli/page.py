@@ -11,7 +11,7 @@ from tracker.cli import documents, history, render
 from tracker.cli.command import Call, Command, find_task, warn_damaged
 from tracker.cli.render import Cell, Column, Screen, escape, number, plural, size, when
 from tracker.index import Metric
-from tracker.pages import Item, Page, Script
+from tracker.pages import Item, Page, Script, Shown
 from tracker.reader import Thing
 
 HASH_SHORT = 12  # digits of a hash that are shown to people, who can fetch by them
@@ -64,7 +64,7 @@ def print_page(screen: Screen, page: Page, *, alive: bool = False) -> None:
     _print_parameters(screen, page.row.params)
     _print_metrics(screen, page.row.metrics)
     _print_pairs(screen, "Single values", [(name, number(v)) for name, v in page.row.singles.items()])
-    _print_pairs(screen, "Plots", [(name, plural(count, "figure")) for name, count in page.plots.items()])
+    print_shown(screen, page.shown)
     print_items(screen, "Artifacts", page.artifacts)
     print_items(screen, "Output models", page.outputs)
     print_items(screen, "Input models", page.inputs)
@@ -126,6 +126,32 @@ def print_items(screen: Screen, title: str, items: Sequence[Item]) -> None:
         Column("file", least=8, drop=1),
     ]
     screen.table(columns, [_item(screen, each) for each in items], _INDENT)
+
+
+def print_shown(screen: Screen, shown: Sequence[Shown]) -> None:
+    """A section of plots, tables, images and media: the newest of each name."""
+    if not shown:
+        return
+    screen.line(("Plots and samples", "bold"))
+    columns = [
+        Column("name", least=12),
+        Column("kind"),
+        Column("iteration", right=True),
+        Column("count", right=True, drop=2),
+        Column("size", right=True),
+        Column("hash", style="dim"),
+        Column("file", least=8, drop=1),
+    ]
+    screen.table(columns, [_shown(screen, each) for each in shown], _INDENT)
+
+
+def _shown(screen: Screen, shown: Shown) -> list[str]:
+    each = shown.newest
+    cells = [each.name, each.kind, str(each.iteration), str(shown.count)]
+    if each.ref is None:
+        return [*cells, "-", "-", each.url]
+    hash_ = each.ref.id[:HASH_SHORT] if screen.people else each.ref.id
+    return [*cells, size(each.ref.size), hash_, each.own_name]
 
 
 def _item(screen: Screen, item: Item) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,8 @@ from objstore.errors import Conflict, Corrupt, NotFound
 from tracker import config, layout, remotes
 from tracker.cli import render
 from tracker.cli.command import Call, Command
-from tracker.cli.render import Column, plural, size
+from tracker.cli.render import Column, plural
+from tracker.cli.transfer import counts, summary
 
 if TYPE_CHECKING:
     from objstore.heads import Head
@@ -87,8 +87,7 @@ def push(call: Call, name: str | None) -> None:
     if call.json:
         call.screen.document("push", {"remote": chosen, **_counts(done), "running": running})
         return
-    what = f"{things_of(done.heads)}: {_transfer(done)}" if done.heads else "nothing new"
-    render.say(f"pushed to {chosen}: {what}")
+    render.say(f"pushed to {chosen}: {summary(done)}")
     if running:
         render.say(f"{plural(running, 'task')} still running: push again when done")
 
@@ -113,8 +112,7 @@ def pull(call: Call, name: str | None) -> None:
     if call.json:
         call.screen.document("pull", {"remote": chosen, **_counts(done)})
         return
-    what = f"{things_of(done.heads)}: {_transfer(done)}" if done.heads else "nothing new"
-    render.say(f"pulled from {chosen}: {what}")
+    render.say(f"pulled from {chosen}: {summary(done)}")
 
 
 @click.command(
@@ -159,7 +157,7 @@ def clone(call: Call, url: str, folder: Path | None) -> None:
     if call.json:
         call.screen.document("clone", {"store": os.fspath(root), "remote": kept, **_counts(done)})
     elif done.heads:
-        render.say(f"cloned into {root}: {things_of(done.heads)}: {_transfer(done)}")
+        render.say(f"cloned into {root}: {summary(done)}")
     else:
         render.say(f"cloned into {root}: {source} is empty so far")
 
@@ -195,35 +193,13 @@ def _folder_of(source: Path) -> Path:
 
 
 def _counts(done: PushResult | PullResult) -> dict[str, Any]:
-    kinds = kinds_of(done.heads)
     return {
-        "tasks": kinds[layout.TASK],
-        "models": kinds[layout.MODEL],
-        "heads": len(done.heads),
+        **counts(done.heads),
         "objects": done.objects,
         "bytes": done.bytes,
         "packs": done.packs,
         "rolled_back": [list(head.commit.path) for head in done.rolled_back],
     }
-
-
-def kinds_of(heads: Iterable[Head]) -> Counter[str]:
-    """How many things of each kind: several heads may be of one."""
-    return Counter(
-        kind for kind, _ in {(head.commit.path[0] if head.commit.path else "", head.key) for head in heads}
-    )
-
-
-def things_of(heads: Sequence[Head]) -> str:
-    """What heads are of, in words: `2 tasks and 1 model`."""
-    kinds = kinds_of(heads)
-    return render.joined(
-        [plural(count, kind or "thing") for kind, count in sorted(kinds.items(), reverse=True)]
-    )
-
-
-def _transfer(done: PushResult | PullResult) -> str:
-    return f"{plural(done.objects, 'object')}, {size(done.bytes)}"
 
 
 def _tell_lost(name: str, lost: Sequence[Head], what_now: str) -> None:

@@ -17,7 +17,7 @@ from tracker.errors import BadValue
 types: Final = ()  # a file has no value: the registry hands it out as it is
 
 _PATH_MAX: Final = 2048  # characters; a longer text is never looked up, as in ClearML
-_URL: Final = re.compile(r"(?:https?|s3|gs|azure)://\S{1,4085}", re.IGNORECASE)
+_URL: Final = re.compile(r"(?:https?|s3|gs|az|azure)://\S{1,4085}", re.IGNORECASE)
 
 
 def fits(value: object) -> bool:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objstore import files
-from objstore.errors import NotFound
-from objstore.ids import Hasher, Kind, ObjectId
+from objstore.errors import Ambiguous, NotFound, StoreError
+from objstore.ids import Kind, ObjectId
 from objstore.records import Mode, TreeEntry
-from tracker import trust
-from tracker.errors import BadValue, UsageError
-from tracker.records import Ref
+from tracker import layout, trust
+from tracker.errors import BadValue, CorruptRecord, UsageError
+from tracker.reader import Thing
+from tracker.records import Ref, State
+from tracker.sdk.identify import hash_file
 
 if TYPE_CHECKING:
     from tracker.codecs import Encoded
-    from tracker.reader import Thing
+    from tracker.storage import archives
     from tracker.workspace import Workspace
+
+
+_PREFIX_MIN = 6  # digits of a hash that may stand for it
 
 
 class Artifact:
@@ -43,6 +48,11 @@ class Artifact:
         return str(self._record["type"])
 
     @property
+    def file(self) -> str:
+        """What its file is called."""
+        return str(self._record.get("file", ""))
+
+    @property
     def mode(self) -> str:
         """`output`, as ClearML has it."""
         return "output"
@@ -51,6 +61,22 @@ class Artifact:
     def hash(self) -> str:
         """Its object id, 64 hex digits; empty for a URL that is only registered."""
         return self._ref.id if self._ref else ""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, or of the zip that a folder makes, as ClearML has it; reads all of it each time."""
+        from hashlib import sha256
+
+        found = sha256()
+        if self._ref is None:
+            return ""
+        if self._ref.kind == "tree":
+            for part in zip_of(self._workspace, self._ref):
+                found.update(part)
+        else:
+            for part in pieces(self._workspace, self._thing(), self._ref):
+                found.update(part)
+        return found.hexdigest()
 
     @property
     def size(self) -> int:
@@ -95,7 +121,9 @@ class Artifact:
         """
         if deserialization_function is not None:
             return deserialization_function(self._bytes())
-        if block_unsafe_artifacts:
+        if block_unsafe_artifacts or (
+            allow_pickle is None and self._workspace.config.block_pickled_artifacts
+        ):
             allow_pickle = False
         if not self._loaded or force_download:
             self._value, self._loaded = self._load(allow_pickle), True
@@ -109,22 +137,30 @@ class Artifact:
         if allow_pickle is None:
             mac = self._record.get("mac")
             allow_pickle = self._workspace.config.allow_pickle or trust.trusted(self._task, self.hash, mac)
-        source: bytes | Path = self._bytes()
-        return codecs.decode(
-            self.type,
-            source,
-            file_name=str(self._record.get("file", "")),
-            name=self.name,
-            content_type=str(self._record.get("content_type", "")),
-            allow_pickle=allow_pickle,
-        )
+        try:
+            return codecs.decode(
+                self.type,
+                self._bytes(),
+                file_name=str(self._record.get("file", "")),
+                name=self.name,
+                content_type=str(self._record.get("content_type", "")),
+                allow_pickle=allow_pickle,
+            )
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{error}; its file, as it is stored: {self.get_local_copy()}") from error
 
     def _bytes(self) -> bytes:
-        if self._ref is None or self._ref.kind == "tree":
-            raise BadValue(f"artifact {self.name!r} is no file in the store: its place is {self.url}")
+        if self._ref is None:
+            return Path(str(self.get_local_copy(raise_on_error=True))).read_bytes()
+        if self._ref.kind == "tree":
+            raise BadValue(
+                f"artifact {self.name!r} is a folder, and has no bytes of its own: get_local_copy()"
+            )
         return self._workspace.read(self._thing(), self._ref)
 
     def _thing(self) -> Thing:
+        if not self._task:  # an object that was found by its hash, and belongs to no task
+            return Thing("", State(layout.TASK))
         return self._workspace.thing(self._task)
 
     def get_local_copy(
@@ -133,15 +169,15 @@ class Artifact:
         """A verified copy of the content in the store's cache folder; returns its path, None for a registered URL.
 
         A folder comes as a folder, or with `extract_archive=False` as a zip that is the same every time. Raises
-        NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew.
+        NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew. What is only registered
+        is fetched from its URL, with nothing to verify it by; where that fails: a warning and None, or BadValue.
         """
         if self._ref is None:
-            if raise_on_error:
-                raise BadValue(f"artifact {self.name!r} is only registered, at {self.url}")
-            return None
+            return fetched(f"artifact {self.name!r}", self.url, raise_on_error, force_download)
         file_name = str(self._record.get("file") or self.name)
         path = local_copy(self._workspace, self._thing(), self._ref, file_name, fresh=force_download)
-        return str(path if extract_archive or self._ref.kind != "tree" else _zipped(path))
+        zipped = self._ref.kind == "tree" and not extract_archive
+        return str(_zipped(self._workspace, self._ref, path) if zipped else path)
 
     def __repr__(self) -> str:
         shown = {k: getattr(self, k) for k in ("name", "type", "size", "hash", "timestamp", "metadata")}
@@ -168,6 +204,92 @@ class Artifacts(Mapping[str, Artifact]):
 
     def __repr__(self) -> str:
         return repr(self._items)
+
+
+def artifact(hash: str) -> Artifact:
+    """An artifact by its hash, or six or more of its first digits: of any task of the store, or any object in it.
+
+    Where several tasks have it: one that this user recorded, else the newest. Raises NotFound, Ambiguous, InvalidName.
+    """
+    from tracker.sdk import current
+    from tracker.workspace import Workspace
+
+    task = current.get()
+    workspace = task.workspace if task else Workspace.open()
+    found: list[tuple[bool, int, str, str, Mapping[str, Any]]] = []
+    for key, thing in workspace.tasks().items():
+        for name, record in thing.state.section("artifact").items():
+            object_id = Ref.parse(record["$ref"]).id if "$ref" in record else ""
+            if object_id and object_id.startswith(hash):
+                own = trust.trusted(key, object_id, record.get("mac"))
+                found.append((own, int(record["timestamp"]), key, name, record))
+    ids = sorted({Ref.parse(record["$ref"]).id for *_, record in found})
+    if len(hash) < _PREFIX_MIN or not found:
+        return _of_object(workspace, hash)
+    if len(ids) > 1:
+        raise Ambiguous(hash, ids)
+    _, _, key, name, record = max(found, key=lambda each: each[:3])
+    return Artifact(workspace, key, name, record)
+
+
+def _of_object(workspace: Workspace, text: str) -> Artifact:
+    """Any blob or folder of the store, as an artifact of no task."""
+    target = workspace.resolve(text)
+    if isinstance(target, str) or target[0] not in (Kind.BLOB, Kind.TREE):
+        raise NotFound(
+            f"{text} is no artifact, and no file or folder of the store: `tracker cat {text}` shows it"
+        )
+    kind, object_id = target
+    size = workspace.store.objects.size(object_id) if kind is Kind.BLOB else 0
+    if kind is Kind.TREE:
+        size = sum(entry.size for entry in files.list_tree(workspace.store.objects, object_id))
+    ref = Ref("tree" if kind is Kind.TREE else "blob", str(object_id), size)
+    record = {"$ref": str(ref), "type": "archive" if kind is Kind.TREE else "custom", "timestamp": 0}
+    return Artifact(workspace, "", str(object_id)[:12], {**record, "file": str(object_id)[:12]})
+
+
+def pieces(workspace: Workspace, thing: Thing, ref: Ref) -> Iterator[bytes]:
+    """A blob's content piece by piece, be it still in a journal. Raises NotFound, Corrupt."""
+    held = thing.content.get(ref.id)
+    if held is not None:
+        yield held
+    else:
+        yield from workspace.store.objects.stream(ObjectId.parse(ref.id))
+
+
+def fetched(what: str, url: str, strict: bool, fresh: bool) -> str | None:
+    """A copy of what is only registered at a URL; if it cannot be had a warning and None, or BadValue."""
+    from tracker.notice import say
+    from tracker.storage import transfer
+
+    try:
+        return str(transfer.fetch(url, fresh=fresh))
+    except (StoreError, BadValue, OSError, ModuleNotFoundError) as error:
+        if strict:
+            raise BadValue(f"{what} is only registered, at {url}, and cannot be fetched: {error}") from error
+        say(f"{what} is only registered, at {url}, and cannot be fetched: {error}")
+        return None
+
+
+def zip_of(workspace: Workspace, ref: Ref) -> Iterator[bytes]:
+    """A stored folder as a zip, piece by piece, out of the store. Links are left out. Raises NotFound, Corrupt."""
+    from tracker.storage import archives
+
+    return archives.zipped(_sources(workspace, ObjectId.parse(ref.id), ""))
+
+
+def _sources(workspace: Workspace, tree: ObjectId, prefix: str) -> Iterator[archives.Source]:
+    objects = workspace.store.objects
+    for entry in files.list_tree(objects, tree):
+        if entry.mode is Mode.TREE:
+            yield from _sources(workspace, entry.id, f"{prefix}{entry.name}/")
+        elif entry.mode is not Mode.LINK:
+            yield (
+                f"{prefix}{entry.name}",
+                entry.mode is Mode.EXEC,
+                entry.size,
+                partial(objects.stream, entry.id),
+            )
 
 
 def local_copy(workspace: Workspace, thing: Thing, ref: Ref, file_name: str, *, fresh: bool = False) -> Path:
@@ -224,7 +346,7 @@ def _matches(workspace: Workspace, ref: Ref, path: Path) -> bool:
     if path.is_symlink() or not path.exists():
         return False
     if ref.kind == "blob":
-        return path.is_file() and _hash_file(path) == ref.id
+        return path.is_file() and str(hash_file(path)) == ref.id
     try:
         entries = files.list_tree(workspace.store.objects, ObjectId.parse(ref.id))
     except NotFound:
@@ -240,28 +362,17 @@ def _kind(entry: TreeEntry) -> str:
     return "tree" if entry.mode.kind is Kind.TREE else "blob"
 
 
-def _hash_file(path: Path) -> str:
-    hasher = Hasher(threads=2)
-    with path.open("rb") as file:
-        while part := file.read(1 << 22):
-            hasher.update(part)
-    return str(hasher.id())
-
-
-def _zipped(folder: Path) -> Path:
-    """A folder as a zip: sorted names, no times, stored without compression, so that it is the same every time."""
+def _zipped(workspace: Workspace, ref: Ref, folder: Path) -> Path:
+    """A folder's zip, beside its copy."""
     target = folder.with_name(f"{folder.name}.zip")
     part = target.with_name(f".{secrets.token_hex(8)}")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
-            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
-            info.external_attr = (path.stat().st_mode & 0o111 | 0o644) << 16
-            info.file_size = (
-                path.stat().st_size
-            )  # decides on zip64 headers, which Python 3.10 writes in its own way
-            with archive.open(info, "w") as out, path.open("rb") as source:
-                shutil.copyfileobj(source, out, 1 << 20)
-    part.replace(target)
+    try:
+        with part.open("xb") as file:
+            for piece in zip_of(workspace, ref):
+                file.write(piece)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
 
 
@@ -280,8 +391,13 @@ def store(workspace: Workspace, attach: Any, encoded: Encoded) -> dict[str, Any]
     if encoded.kind == "tree":
         folder = Path(str(payload))
         return {"$ref": workspace.store_with(lambda tx: files.put_folder(tx, folder, force=force), "tree")}
-    pairs: list[tuple[str, Path]] = list(payload)  # type: ignore[arg-type]  # kind "list"
-    return {"$ref": workspace.store_with(lambda tx: _put_list(tx, pairs, force), "tree")}
+    return {"$ref": store_list(workspace, list(payload))}  # type: ignore[arg-type]  # kind "list"
+
+
+def store_list(workspace: Workspace, pairs: list[tuple[str, Path]]) -> str:
+    """Store files under relative names as one folder; returns its "$ref". Raises OSError, StoreError."""
+    force = workspace.config.force_read
+    return workspace.store_with(lambda tx: _put_list(tx, pairs, force), "tree")
 
 
 def _put_list(transaction: Any, pairs: list[tuple[str, Path]], force: bool) -> tuple[ObjectId, int]:

@@ -26,6 +26,12 @@ def put(task: Task | None) -> None:
         _inits += task is not None
 
 
+def begin_anew() -> None:
+    """Count the next main task as this process's first: the one that it was started for."""
+    global _inits
+    _inits = 0
+
+
 def ordinal() -> int:
     """How many main tasks this process has had so far."""
     return _inits

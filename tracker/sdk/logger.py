@@ -1,26 +1,42 @@
-"""Logger: ClearML's report methods. Each checks its arguments and hands one event to the recorder."""
+"""Logger: ClearML's report methods for the task that runs in this process, its console among them."""
 
 from __future__ import annotations
 
-import operator
-import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tracker.errors import BadValue
+from tracker.sdk.charts import SeriesInfo
+from tracker.sdk.reporter import Reporter, number, step, text
+from tracker.sdk.sink import Sink
 
 if TYPE_CHECKING:
     from tracker.recorder import Recorder
     from tracker.sdk.task.reports import Reports
 
+_LEVEL_MAX: Final = 32_767
+_loggers: weakref.WeakSet[Logger] = weakref.WeakSet()
 
-class Logger:
+
+class Logger(Reporter):
     """Reports of one task. Get it from `task.get_logger()` or `Logger.current_logger()`."""
+
+    SeriesInfo = SeriesInfo
+    _nan: ClassVar[float] = math.nan
+    _infinity: ClassVar[float] = math.inf
+    _group_scalars: ClassVar[bool] = False
+    _single_series: ClassVar[bool] = False
 
     def __init__(self, task: Reports, recorder: Recorder) -> None:
         self._task = task
         self._recorder = recorder
-        self._scalar = recorder.scalar
+        self._output = Sink(task, recorder)
+        self._destination: str | None = None
+        _loggers.add(self)
+        self._choose()
 
     @classmethod
     def current_logger(cls) -> Logger | None:
@@ -30,125 +46,127 @@ class Logger:
         task = Task.current_task()
         return task.get_logger() if task else None
 
+    @property
+    def _sink(self) -> Sink:
+        return self._output
+
     def report_scalar(self, title: str, series: str, value: float, iteration: int | None = None) -> None:
-        """One point of a series. NaN and infinities are kept. Raises TypeError, ValueError for what is no number."""
+        """One point of a series. NaN and infinities are kept. Raises BadValue for what is no number."""
         if title.__class__ is not str or series.__class__ is not str:
-            title, series = _text("title", title), _text("series", series)
+            title, series = text("title", title), text("series", series)
         try:
-            number = float(value)
+            found = float(value)
         except (TypeError, ValueError) as error:
             raise BadValue(f"{title}/{series}: {value!r:.80} is no number") from error
-        self._scalar(title, series, number, 0 if iteration is None else iteration)
+        self._scalar(title, series, found, 0 if iteration is None else iteration)
 
-    def report_single_value(self, name: str, value: float) -> None:
-        """One number that belongs to the run as a whole; a later one replaces it."""
-        from tracker.scalars import number_to_json
-
-        record = {"value": number_to_json(float(value)), "time": time.time_ns() // 1000}
-        self._recorder.set(f"single/{_text('name', name)}", record)
+    # --- console -----------------------------------------------------------------------------------------------------
 
     def report_text(self, msg: str, level: int = 20, print_console: bool = True) -> None:
-        """A message for the console log, and for the console."""
-        text = str(msg)
+        """A message for the console log with a level as Python's logging has them, and for the console."""
+        found = str(msg)
+        if not -_LEVEL_MAX - 1 <= (rank := step(level)) <= _LEVEL_MAX:
+            raise BadValue(f"level {level!r}: a level of Python's logging is expected, such as logging.INFO")
         if print_console:
-            print(text, flush=True)  # noqa: T201 - what the caller asked for
-        if not (print_console and self._task.captures_console):
-            for line in text.splitlines() or [""]:
-                self._recorder.text("log", line)
+            from tracker.capture.console import unrecorded
 
-    def report_confusion_matrix(
-        self,
-        title: str,
-        series: str,
-        matrix: Any,
-        iteration: int | None = None,
-        xaxis: str | None = None,
-        yaxis: str | None = None,
-        xlabels: Sequence[str] | None = None,
-        ylabels: Sequence[str] | None = None,
-        yaxis_reversed: bool = False,
-        comment: str | None = None,
-        extra_layout: Mapping[str, Any] | None = None,
-    ) -> None:
-        """A matrix as a heat map with its numbers. `matrix` is 2-D: rows of numbers, or an ndarray."""
-        rows = _rows(matrix)
-        trace: dict[str, Any] = {"type": "heatmap", "z": rows, "texttemplate": "%{z}"}
-        if xlabels is not None:
-            trace["x"] = [str(label) for label in xlabels]
-        if ylabels is not None:
-            trace["y"] = [str(label) for label in ylabels]
-        layout: dict[str, Any] = {
-            "title": {"text": f"{series} ({comment})" if comment else series},
-            "xaxis": {"title": {"text": xaxis or ""}},
-            "yaxis": {
-                "title": {"text": yaxis or ""},
-                **({"autorange": "reversed"} if yaxis_reversed else {}),
-            },
-            **(extra_layout or {}),
-        }
-        self._plot(title, series, iteration, {"data": [trace], "layout": layout})
+            with unrecorded():
+                print(found, flush=True)  # noqa: T201 - what the caller asked for
+        for line in found.splitlines() or [""]:
+            self._recorder.text("log", line, None if rank == 20 else rank)
 
-    def report_plotly(self, title: str, series: str, figure: Any, iteration: int | None = None) -> None:
-        """A plotly Figure, or its dict. A figure that cannot be written as JSON costs that figure only."""
-        if not isinstance(figure, Mapping) and not hasattr(figure, "to_plotly_json"):
-            raise BadValue(f"a plotly Figure or a dict is expected, not {type(figure).__name__}")
-        names = _text("title", title), _text("series", series), _step(iteration)
-        try:
-            found = _titled(figure, series)
-        except Exception as error:  # a figure is the user's object, and may raise anything
-            self._recorder.lose_plot(title, series, error)
-            if self._recorder.config.strict:
-                raise
+    @contextmanager
+    def capture_logging(self) -> Iterator[None]:
+        """Records what goes to Python's logging inside, with its levels, where it is not recorded anyway."""
+        import logging
+
+        if self._task.captures_console:
+            yield
             return
-        self._recorder.plot(*names, found)
+        recorder = self._recorder
+
+        class Handler(logging.Handler):
+            """Each message, as its own formatter writes it."""
+
+            def emit(self, record: logging.LogRecord) -> None:
+                try:
+                    for line in self.format(record).splitlines() or [""]:
+                        recorder.text("log", line, max(-_LEVEL_MAX, min(record.levelno, _LEVEL_MAX)))
+                except Exception:  # noqa: BLE001 - as every handler does: what cannot be written breaks nobody
+                    self.handleError(record)
+
+        handler = Handler()
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+
+    # --- settings ----------------------------------------------------------------------------------------------------
+
+    def set_default_upload_destination(self, uri: str) -> None:
+        """Where samples, and artifacts without an output_uri, are copied to besides the store."""
+        self._destination = text("uri", uri)
+
+    def get_default_upload_destination(self) -> str | None:
+        """The same; the task's `output_uri` where none was set, None without one."""
+        return self._destination or getattr(self._task, "output_uri", None) or None
+
+    def set_default_debug_sample_history(self, max_history: int) -> None:
+        """How many samples of one title and series are kept from here on; 0 or less for all."""
+        self._history = step(max_history)
+
+    def get_default_debug_sample_history(self) -> int:
+        """The same: 100 where nothing was set."""
+        return self._history
+
+    def set_flush_period(self, period: float) -> None:
+        """Nothing: a report that has returned is already kept."""
 
     def flush(self, wait: bool = False) -> bool:
         """True: a report that has returned is already kept."""
         return True
 
-    def _plot(self, title: str, series: str, iteration: int | None, figure: Mapping[str, Any]) -> None:
-        self._recorder.plot(_text("title", title), _text("series", series), _step(iteration), figure)
+    @classmethod
+    def set_reporting_nan_value(cls, value: float, warn_period: int = 1000) -> None:
+        """What is stored in place of a NaN; by default NaN itself."""
+        Logger._nan = number("value", value)
+        cls._choose_all()
 
+    @classmethod
+    def set_reporting_inf_value(cls, value: float, warn_period: int = 1000) -> None:
+        """What is stored in place of an infinity, with its sign; by default infinity itself."""
+        Logger._infinity = number("value", value)
+        cls._choose_all()
 
-def _titled(figure: Any, series: str) -> dict[str, Any]:
-    """A plotly figure as a dict, its layout's title replaced by the series, as ClearML does."""
-    found = dict(figure) if isinstance(figure, Mapping) else figure.to_plotly_json()
-    layout: Any = found.get("layout")
-    if hasattr(layout, "to_plotly_json"):
-        layout = layout.to_plotly_json()
-    found["layout"] = {**(layout if isinstance(layout, Mapping) else {}), "title": {"text": series}}
-    return found
+    @classmethod
+    def tensorboard_auto_group_scalars(cls, group_scalars: bool = False) -> None:
+        """Whether tensorboard's scalars without a slash in their names share the title `Scalars`."""
+        Logger._group_scalars = bool(group_scalars)
 
+    @classmethod
+    def tensorboard_single_series_per_graph(cls, single_series: bool = False) -> None:
+        """Whether each of tensorboard's series has a title of its own."""
+        Logger._single_series = bool(single_series)
 
-def _step(iteration: Any) -> int:
-    """An iteration as a number; None is 0. Raises BadValue."""
-    try:
-        found = 0 if iteration is None else operator.index(iteration)
-    except TypeError:
-        found = 1 << 63
-    if not -(1 << 63) <= found < 1 << 63:
-        raise BadValue(f"iteration {iteration!r}: a whole number of 64 bits is expected")
-    return found
+    @classmethod
+    def matplotlib_force_report_non_interactive(cls, force: bool) -> None:
+        """Whether matplotlib's figures are always pictures."""
+        Reporter._interactive = not force
 
+    @classmethod
+    def _choose_all(cls) -> None:
+        for logger in list(_loggers):
+            logger._choose()
 
-def _text(what: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise BadValue(f"{what} must be text, not {type(value).__name__}")
-    return str(value)
+    def _choose(self) -> None:
+        """Point at the recorder itself as long as nothing is replaced: a look at each value would cost each point."""
+        kept = math.isnan(Logger._nan) and Logger._infinity == math.inf
+        self._scalar: Any = self._recorder.scalar if kept else self._replacing
 
-
-def _rows(matrix: Any) -> list[list[Any]]:
-    if hasattr(matrix, "to_numpy"):  # a DataFrame, which would list its columns' names
-        matrix = matrix.to_numpy()
-    try:
-        rows = matrix.tolist() if hasattr(matrix, "tolist") else [list(row) for row in matrix]
-    except TypeError:
-        rows = None
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
-        raise BadValue("the matrix must have two dimensions: rows of numbers")
-    if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
-        raise BadValue("the matrix must have rows of one length")
-    strange = next((cell for row in rows for cell in row if not hasattr(cell, "__float__")), None)
-    if strange is not None:
-        raise BadValue(f"the matrix must hold numbers, not {strange!r}")
-    return rows
+    def _replacing(self, title: str, series: str, value: float, iteration: int) -> None:
+        if math.isnan(value):
+            value = Logger._nan
+        elif math.isinf(value):
+            value = math.copysign(1.0, value) * Logger._infinity
+        self._recorder.scalar(title, series, value, iteration)

@@ -17,7 +17,8 @@ from tracker.recorder import Recorder
 from tracker.records import Entry
 from tracker.sdk import offline
 from tracker.sdk.exits import ExitWatch, Outcome
-from tracker.sdk.identity import OWNER, TASK_ID, Identity
+from tracker.sdk.identity import OWNER, RUN_TASK, TASK_ID, Identity
+from tracker.sdk.proposals import Proposals
 
 if TYPE_CHECKING:
     from tracker.workspace import Workspace
@@ -45,10 +46,13 @@ class Run:
             known=known,
             attempt=self.attempt,
         )
+        self.recorder.replays = identity.runs
+        self.replays_arguments = identity.runs  # by the early tap, where no capture does it
         if workspace.fallback_for == workspace.root:
             self.recorder.warned.add("fault")  # that nothing is recorded was said already
         self._pid = os.getpid()
         self._error: Exception | None = None
+        self.captures = Proposals(self.recorder)
         self.captured: frozenset[str] = frozenset()
         self.offline = identity.owner and offline.is_on()  # the task leaves a session when it ends
         self._undo: list[Undo] = []
@@ -70,7 +74,9 @@ class Run:
 
     def _own_environment(self) -> None:
         """Tell child processes which run they are part of."""
-        before = {name: os.environ.get(name) for name in (TASK_ID, OWNER, "TRACKER_DIR")}
+        before = {name: os.environ.get(name) for name in (TASK_ID, OWNER, RUN_TASK, "TRACKER_DIR")}
+        if self.identity.runs:
+            os.environ[RUN_TASK] = self.identity.key
         os.environ[TASK_ID] = self.identity.key
         os.environ[OWNER] = str(os.getpid()) if self.identity.owner else "0"  # no process has that id
         os.environ["TRACKER_DIR"] = str(self.workspace.root.absolute())
@@ -89,9 +95,24 @@ class Run:
         from tracker import capture
 
         chosen = frozenset(names)
+        self.replays_arguments &= not self.identity.owner and "argparse" in chosen
+        if not self.identity.owner:
+            chosen &= {"console"}
         if chosen:
-            self._undo.append(capture.install_all(self.recorder, chosen))
+            self._undo.append(self.captures.install(capture.install_all, chosen))
             self.captured = chosen
+
+    def before_end(self, call: Undo) -> None:
+        """Have something done before the journal is closed: what was called last comes first."""
+        self._undo.append(call)
+
+    def capture_parser(self, parser: Any) -> None:
+        """Record what one parser parses, where not all of them are watched anyway."""
+        if "argparse" in self.captured:
+            return
+        from tracker.capture.argparse_ import ArgparseCapture
+
+        self._undo.append(ArgparseCapture(only=parser).install(self.recorder))
 
     def finish(self, outcome: Outcome) -> None:
         """End this process's part: undo the captures, set the status if it is ours, close, seal.
@@ -208,6 +229,20 @@ def first_keys(
         ("system_tag/development", True),
         ("progress", 0),
         *((f"tag/{tag}", True) for tag in tags),
+    ]
+
+
+def keys_again() -> list[tuple[str, Any]]:
+    """What the owner records at once of a task that it runs again: what it is called, and its tags, stay."""
+    return [
+        ("status", "in_progress"),
+        ("status_reason", ""),
+        ("status_message", ""),
+        ("started", time.time_ns() // 1000),
+        ("completed", None),
+        ("user", _user()),
+        ("host", platform.node()),
+        ("progress", 0),
     ]
 
 

@@ -5,6 +5,7 @@ Never twice unless asked: its id is made of its content, and each task remembers
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -250,7 +251,8 @@ class _Import:
                 clean = (
                     lines.setdefault(stream, Lines()).redact(line) if self.workspace.config.redact else line
                 )
-                self.reports[""].texts.append(events.Text(stream, each.time, clean))
+                level = each.level if stream == "log" and each.level != logging.INFO else None
+                self.reports[""].texts.append(events.Text(stream, each.time, clean, level))
 
     def _events(self) -> None:
         take: dict[str, Callable[[Happening, Reports], None]] = {

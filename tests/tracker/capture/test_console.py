@@ -213,7 +213,7 @@ def test_pickling_and_copying_fail_as_they_would(terminal: Terminal) -> None:
         pickle.dumps(sys.stdout)
     with pytest.raises(TypeError, match="pickle"):
         copy.deepcopy(sys.stdout)
-    cloudpickle = pytest.importorskip("cloudpickle")
+    cloudpickle = pytest.importorskip("cloudpickle", reason="cloudpickle is not installed")
     assert pickle.loads(cloudpickle.dumps(sys.stdout)) is sys.stdout
 
 
@@ -371,7 +371,7 @@ def test_a_state_that_was_recorded_is_not_recorded_again(
 def test_bars_of_tqdm_fold_and_look_the_same(terminal: Terminal) -> None:
     """Its own bytes, nested bars included: one line per bar and ten seconds."""
     terminal.start()
-    tqdm = pytest.importorskip("tqdm")
+    tqdm = pytest.importorskip("tqdm", reason="tqdm is not installed")
     for _ in tqdm.tqdm(range(3), "outer", file=sys.stdout, mininterval=0):
         for _ in tqdm.tqdm(range(200), "inner", file=sys.stdout, mininterval=0, leave=False):
             pass

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli
+    from tests.commands import Cli
 
 SESSION = Path(__file__).parents[1] / "sessions/clearml-offline-sample.zip"
 

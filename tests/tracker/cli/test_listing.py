@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 
 def listed(sample: Sample, *arguments: str) -> list[str]:
@@ -76,7 +79,7 @@ def test_an_unknown_sort_key_offers_near_names(sample: Sample) -> None:
     """Rather than a table in some other order."""
     done = sample.cli("ls", "--sort", "-accuracy")
     assert (done.code, done.out) == (2, "")
-    assert done.err == "tracker: no task listed has a value named 'accuracy': did you mean accuracy/test?\n"
+    assert done.err == "tracker: no task has a value named 'accuracy': did you mean accuracy/test?\n"
 
 
 def test_a_limit_is_told(sample: Sample) -> None:
@@ -124,3 +127,92 @@ def test_an_empty_store_says_how_to_fill_it(cli: Cli) -> None:
     assert (done.code, done.out) == (0, "")
     assert "run a script that calls Task.init" in done.err
     assert cli("ls", "--json", "--sort", "-f1").json == {"schema": "tracker.ls/1", "tasks": [], "total": 0}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    {
+        "tags:sweep -tags:old": {"best"},
+        "tags:winner or status:failed": {"best", "failed"},
+        "params.General/lr<0.05 accuracy/test.max>0.4": {"worst"},
+        "General/lr>=0.1 -(project:vision/digits or name:~^n{9})": {"failed"},
+        "project=vision": set(),
+        "project:vision metrics.f1:nan": {"failed"},
+        "f1<0.5": {"hostile", "long"},
+        "created>2020-01-01 -created>-30d": set(),
+    }.items(),
+)
+def test_queries(sample: Sample, query: str, expected: set[str]) -> None:
+    """The grammar of docs/queries.md; more of it in tests/tracker/filters."""
+    assert set(listed(sample, query)) == expected
+    ids = sample.cli("query", query).out.split()
+    assert {label for label, key in sample.ids.items() if key in ids} == expected
+
+
+def test_a_bad_query_shows_the_place_and_near_names(sample: Sample) -> None:
+    """On three lines; what would harm a terminal is spelled out, and the carets stand where it is."""
+    done = sample.cli("ls", "tags:x params.General/l<1")
+    assert (done.code, done.out) == (2, "")
+    said, shown, carets = done.err.splitlines()
+    assert said.startswith("tracker: no task has a parameter 'General/l': did you mean General/lr, ")
+    assert (shown, carets) == ("  tags:x params.General/l<1", "         ^^^^^^^^^^^^^^^^")
+    done = sample.cli("ls", "name:\x1b[31m created>\x1b")
+    assert done.err.splitlines()[1:] == [
+        "  name:\\x1b[31m created>\\x1b",
+        "                        ^^^^",
+    ]
+
+
+def test_columns_pages_and_several_keys(sample: Sample) -> None:
+    """Times whole, numbers as they are shown in other tables."""
+    asked = ("ls", "--columns", "name,General/lr,metrics.f1", "--sort", "status", "--sort", "-General/lr")
+    done = sample.cli(*asked, "--limit", "2", "--offset", "1", "tags:sweep or project=vision/other -name:nn")
+    assert [line.split() for line in done.out.splitlines()] == [
+        ["name", "General/lr", "metrics.f1"],
+        ["lr", "0.001", "0.001", "0.5"],
+        ["no", "luck", "1", "nan"],
+    ]
+    document = sample.cli("ls", "tags:winner", "--json", "--columns", "id,tags,progress,f1").json
+    row = {"id": sample.ids["best"], "tags": ["sweep", "winner"], "progress": 100, "f1": 0.9}
+    assert document == {"schema": "tracker.ls/1", "tasks": [row], "total": 1}
+    assert sample.cli("ls", "--columns", ",").code == 2
+    assert "did you mean name" in sample.cli("ls", "--columns", "nam").err
+
+
+def test_forms_for_other_programs(sample: Sample, tmp_path: Path) -> None:
+    """CSV as its RFC has it, and files of pyarrow."""
+    import csv
+    import io
+
+    import pyarrow.ipc
+    import pyarrow.parquet
+
+    columns = ("--columns", "id,name,tags,created,metrics.f1", "--sort", "f1")
+    rows = list(csv.DictReader(io.StringIO(sample.cli("ls", "--format", "csv", *columns).out)))
+    assert [row["id"] for row in rows] == [
+        sample.ids[n] for n in ("hostile", "long", "worst", "best", "failed")
+    ]
+    assert (rows[0]["metrics.f1"], rows[4]["metrics.f1"], rows[3]["tags"]) == ("-inf", "nan", "sweep winner")
+    assert rows[0]["name"] == "evil \u202e name \x9b31m \U0001f600 [red]"  # whole: it goes to a program
+    for form in ("parquet", "arrow"):
+        path = tmp_path / form
+        assert sample.cli("ls", "--format", form, "-o", str(path), *columns).code == 0
+        read = pyarrow.parquet.read_table if form == "parquet" else pyarrow.ipc.open_file
+        found = read(path)
+        table = found if form == "parquet" else found.read_all()
+        assert table.column_names == ["id", "name", "tags", "created", "metrics.f1"]
+        assert table.column("id").to_pylist() == [row["id"] for row in rows]
+    path = tmp_path / "tasks.json"
+    assert sample.cli("ls", "--format", "json", "-o", str(path)).out == ""
+    assert json.loads(path.read_text())["total"] == 5
+
+
+def test_the_raw_form_prints_ids_or_columns_and_nothing_else(sample: Sample) -> None:
+    """For xargs, cut and awk: a line a task, harmless whatever its name is."""
+    assert sample.cli("query", "tags:sweep", "--sort", "name").out.split() == [
+        sample.ids["worst"],
+        sample.ids["best"],
+    ]
+    done = sample.cli("query", "project:hostile", "--columns", "status,name,f1")
+    assert done.out == "completed\tevil \\u202e name \\x9b31m \U0001f600 [red]\t-inf\n"
+    assert (sample.cli("query", "tags:nothing").out, sample.cli("query", "tags:nothing").code) == ("", 0)

@@ -19,7 +19,8 @@ from tracker.cli.commands import COMMANDS, tracker
 from tracker.cli.main import exit_code
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 
 def loaded(cli: Cli, *arguments: str) -> set[str]:

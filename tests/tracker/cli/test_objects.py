@@ -14,7 +14,8 @@ from objstore.records import Mode, TreeEntry
 from objstore.store import Store
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 
 @pytest.fixture

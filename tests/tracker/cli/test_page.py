@@ -44,7 +44,14 @@ def test_the_page_shows_every_part_of_a_run(sample: Sample) -> None:
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[0] == "lr 0.1  completed"
-    for title in ("Parameters", "Metrics", "Single values", "Plots", "Artifacts", "Output models", "Code"):
+    for title in (
+        "Parameters",
+        "Metrics",
+        "Single values",
+        "Plots and samples",
+        "Artifacts",
+        "Output models",
+    ):
         assert title in lines
     assert "  General/hidden  64" in lines
     assert "  changes  uncommitted, 1 file, +1 -0 lines" in lines
@@ -60,8 +67,9 @@ def test_the_id_of_a_model_is_no_task(sample: Sample) -> None:
     done = sample.cli("show", model[:8])
     assert (done.code, done.err) == (
         3,
-        f"tracker: {model} is a model, no task: `tracker cat {model[:8]}` shows it\n",
+        f"tracker: {model} is a model, no task: `tracker models {model[:8]}` shows it\n",
     )
+    assert sample.cli("models", model[:8], "--json").json["models"][0]["id"] == model
     assert sample.cli("cat", model[:8]).json["kind"] == "model"
 
 

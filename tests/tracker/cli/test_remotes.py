@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 
 @pytest.fixture

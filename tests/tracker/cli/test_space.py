@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli, Sample
+    from tests.commands import Cli
+    from tests.tracker.cli.conftest import Sample
 
 RUN = """
 import sys
@@ -38,6 +39,7 @@ def size(folder: Path) -> int:
 
 def test_deleting_every_run_with_an_artifact_returns_its_space(copy: Cli, sample: Sample) -> None:
     """`rm --yes` and twice `gc --grace 0s --yes`; what other runs have stays, and what rm said is what came back."""
+    copy("ls")  # the tables in cache/ are no part of what is freed
     before = size(copy.folder)
     best, worst = sample.ids["best"], sample.ids["worst"]
     first = copy("rm", best[:8], "--yes", "--json").json
@@ -180,10 +182,9 @@ def test_a_run_beside_a_store_whose_folder_was_named_is_adopted(cli: Cli, tmp_pa
 
 
 def test_nobody_is_deleted_without_a_word(copy: Cli, sample: Sample) -> None:
-    """Where nobody can be asked, --yes is needed: of rm, of gc --now, and of gc with less than a day of grace."""
-    for words in (["rm", sample.ids["best"]], ["gc", "--now"], ["gc", "--grace", "1h"]):
-        done = copy(*words)
-        assert (done.code, "say --yes" in done.err) == (2, True), words
+    """Where nobody can be asked, --yes is needed."""
+    done = copy("rm", sample.ids["best"])
+    assert (done.code, "say --yes" in done.err) == (2, True)
     assert copy("ls", "--json").json["total"] == 5
     assert copy("rm", "abcdefabcdef", "--yes").code == 3
     assert copy("gc", "--grace", "soon").code == 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tracker.cli.conftest import Cli
+    from tests.commands import Cli
 
 RUN = """
 import sys

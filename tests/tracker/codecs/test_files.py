@@ -141,7 +141,7 @@ def test_a_path_too_long_to_look_up_is_a_text(folder: Path) -> None:
     assert encode("x", root + "/" * (2048 - len(path)) + rest).type == "string"
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", "s3", "gs", "azure", "HTTPS"])
+@pytest.mark.parametrize("scheme", ["http", "https", "s3", "gs", "az", "azure", "HTTPS"])
 def test_a_url_is_registered_and_not_fetched(scheme: str) -> None:
     """Its name and media type come from its path."""
     url = f"{scheme}://host/some/model.json?token=1#x"

@@ -10,7 +10,7 @@ import pytest
 from tracker.codecs import decode, encode
 from tracker.errors import CorruptRecord
 
-Image = pytest.importorskip("PIL.Image")
+Image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
 
 SIZE = (5, 3)
 

@@ -13,7 +13,7 @@ import pytest
 from tracker.codecs import decode, encode, pandas_, protocol
 from tracker.errors import CorruptRecord, UnsafeArtifact
 
-pd = pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas", reason="pandas is not installed")
 
 PLAIN = pd.DataFrame({"a": [1, 2], "b": [0.1, float("nan")], "s": ["x", 'ü, "y"\nz']}, index=["r1", "r2"])
 LEVELS = pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([(1, "x"), (2, "y")], names=["n", "s"]))
@@ -72,7 +72,7 @@ def test_csv_of_an_awkward_frame_keeps_shape_and_text(name: str) -> None:
 def test_typed_formats_keep_the_frame_exactly(name: str, extension: str) -> None:
     """Types, indexes and empty frames survive, with or without the dot."""
     if extension != "pickle":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     encoded = encode("a", FRAMES[name], extension_name=extension)
     assert (encoded.file_name, encoded.notice) == (f"a.{extension.lstrip('.')}", "")
     pd.testing.assert_frame_equal(
@@ -135,7 +135,7 @@ def test_a_registered_frame_is_read_alike() -> None:
 def test_hostile_bytes_are_corrupt_and_nothing_else(data: bytes, extension: str) -> None:
     """No parser's own exception gets out, and the text names the artifact."""
     if extension != ".csv.gz":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     with pytest.raises(CorruptRecord, match="artifact 'a'"):
         decode("pandas", data, file_name="x" + extension, name="a")
 
@@ -143,7 +143,7 @@ def test_hostile_bytes_are_corrupt_and_nothing_else(data: bytes, extension: str)
 @pytest.mark.parametrize("extension", [".parquet", ".feather"])
 def test_a_damaged_arrow_file_gives_a_frame_or_corrupt_record(extension: str) -> None:
     """Flipped bytes may change numbers; they must not reach beyond a buffer or raise anything else."""
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     encoded = encode("a", FRAMES["category"], extension_name=extension)
     assert isinstance(encoded.payload, bytes)
     outcomes = set()
@@ -163,7 +163,7 @@ def test_a_frame_that_grows_beyond_the_bound_is_stopped(
 ) -> None:
     """Run lengths and gzip make small files of large frames."""
     if extension == ".parquet":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     encoded = encode("a", pd.DataFrame({"a": np.zeros(20_000)}), extension_name=extension)
     assert isinstance(encoded.payload, bytes)
     monkeypatch.setattr(protocol, "INFLATED_MAX", 10_000)

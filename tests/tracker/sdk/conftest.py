@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,12 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(current, "_inits", 0)
 
-    def begin(project: str | None = "sdk", name: str | None = "run", **options: object) -> Task:
-        quiet = {"auto_connect_frameworks": {"detect_repository": False}, "auto_connect_streams": False}
-        return Task.init(project, name, auto_connect_arg_parser=False, **{**quiet, **options})  # type: ignore[arg-type]
+    def begin(project: str | None = "sdk", name: str | None = "run", **options: Any) -> Task:
+        quiet: dict[str, Any] = {
+            "auto_connect_frameworks": {"detect_repository": False},
+            "auto_connect_streams": False,
+        }
+        return Task.init(project, name, auto_connect_arg_parser=False, **{**quiet, **options})
 
     yield begin
     task = current.get()

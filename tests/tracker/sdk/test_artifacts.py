@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
+import tracker
 from objstore import files
+from objstore.errors import InvalidName, NotFound
 from objstore.ids import ObjectId
 from objstore.statcache import StatCache, spots_of
 from objstore.store import Store
 from tracker import OutputModel, Task
-from tracker.errors import BadValue, UsageError
+from tracker.errors import BadValue, CorruptRecord, UnsafeArtifact, UsageError
 from tracker.records import references
 
 Reopen = Callable[[Task], Task]
@@ -87,7 +90,7 @@ def test_value_comes_back(task: Task, reopened: Reopen, value: Any, kind: str) -
 
 def test_frame_comes_back(task: Task, reopened: Reopen) -> None:
     """With its index."""
-    pd = pytest.importorskip("pandas")
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pd.DataFrame({"a": [1, 2], "b": [0.5, float("nan")]}, index=["x", "y"])
     task.upload_artifact("frame", frame)
     found = reopened(task).artifacts["frame"]
@@ -194,17 +197,17 @@ def test_original_may_be_deleted_once_it_is_kept(task: Task, folder: Path, tmp_p
 
 
 def test_url_is_only_registered(task: Task, reopened: Reopen) -> None:
-    """Nothing is fetched; it has a place and no content."""
-    task.upload_artifact("remote", "https://example.com/data.csv")
+    """It has a place and no content; where it cannot be fetched, that is said."""
+    task.upload_artifact("remote", "http://127.0.0.1:9/data.csv")
     artifact = reopened(task).artifacts["remote"]
-    assert (artifact.url, artifact.hash, artifact.size) == ("https://example.com/data.csv", "", 0)
+    assert (artifact.url, artifact.hash, artifact.size) == ("http://127.0.0.1:9/data.csv", "", 0)
     assert artifact.get_local_copy() is None
     for call in (
         artifact.get,
         lambda: artifact.get_local_copy(raise_on_error=True),
         lambda: artifact.get(True, len),
     ):
-        with pytest.raises(BadValue, match=r"https://example\.com/data\.csv"):
+        with pytest.raises(BadValue, match=r"http://127\.0\.0\.1:9/data\.csv"):
             call()
 
 
@@ -388,3 +391,153 @@ def test_files_that_look_unchanged_are_read_again_on_request(
         (entry,) = files.list_tree(task.workspace.store.objects, ObjectId.parse(found))
         found = str(entry.id)
     assert (found == truth) is force
+
+
+@pytest.mark.parametrize("dot", ["", "."])
+@pytest.mark.parametrize(
+    ("make", "extension", "kind", "media"),
+    [
+        ("array", "npz", "numpy", "application/numpy"),
+        ("array", "csv.gz", "numpy", "text/csv"),
+        ("frame", "csv.gz", "pandas", "text/csv"),
+        ("frame", "parquet", "pandas", "application/parquet"),
+        ("frame", "feather", "pandas", "application/feather"),
+        ("frame", "pickle", "pandas", "application/pickle"),
+        ("image", "png", "image", "image/png"),
+        ("image", "bmp", "image", "image/bmp"),
+        ("image", "tiff", "image", "image/tiff"),
+        ("dict", "json", "dict", "application/json"),
+        ("dict", "yaml", "dict", "application/yaml"),
+        ("dict", "pkl", "pickle", "application/pickle"),
+        ("text", "txt", "string", "text/plain"),
+    ],
+)
+def test_every_extension_of_every_type_comes_back(
+    task: Task, reopened: Reopen, make: str, extension: str, kind: str, media: str, dot: str
+) -> None:
+    """With the dot or without; the file has that extension, the value is what it was."""
+    pd = pytest.importorskip("pandas")
+    image = pytest.importorskip("PIL.Image")
+    value: Any = {
+        "array": np.arange(6.0).reshape(2, 3),
+        "frame": pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}),
+        "image": image.new("RGB", (3, 2), (10, 20, 30)),
+        "dict": {"a": [1, 2], "b": {"c": "é"}},
+        "text": "some text",
+    }[make]
+    assert task.upload_artifact("a", value, extension_name=dot + extension)
+    artifact = reopened(task).artifacts["a"]
+    back = artifact.get()
+    assert artifact.type == kind
+    assert str(artifact.get_local_copy()).endswith(f"/a.{extension}")
+    assert artifact._record["content_type"] == media
+    if make == "array":
+        np.testing.assert_array_equal(back, value)
+    elif make == "frame":
+        pd.testing.assert_frame_equal(back, value)
+    elif make == "image":
+        assert (back.size, back.getpixel((0, 0))) == ((3, 2), (10, 20, 30))
+    else:
+        assert back == value
+
+
+def test_long_preview_is_cut_under_a_notice(task: Task) -> None:
+    """At 64 KiB, whole characters only."""
+    task.upload_artifact("long", "é" * 50_000)
+    first, _, rest = task.artifacts["long"].preview.partition("\n")
+    assert first.startswith("# ")
+    assert (len(rest.encode()), set(rest)) == (64 << 10, {"é"})
+
+
+def test_artifact_is_found_by_its_hash(start: Start, tmp_path: Path) -> None:
+    """Of any task, by the whole hash or its beginning; a file inside a folder too, which is no artifact by itself."""
+    task = start("sdk", "first")
+    task.upload_artifact("dict", {"a": 1})
+    task.close()
+    task = start("sdk", "second")
+    task.upload_artifact("object", Point(7))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inner.txt").write_bytes(b"inner" * 500_000)
+    task.upload_artifact("folder", tmp_path / "folder")
+    (first,) = [t for t in Task.get_tasks() if t.name == "first"]
+    digest = first.artifacts["dict"].hash
+    for text in (digest, digest[:8]):
+        found = tracker.artifact(text)
+        assert (found.name, found.get(), found.hash) == ("dict", {"a": 1}, digest)
+    assert tracker.artifact(task.artifacts["object"].hash).get() == Point(7)
+    task.close()
+    inner = tracker.artifact(blake3(b"inner" * 500_000).hexdigest())
+    assert (inner.type, inner.get().read_bytes()) == ("custom", b"inner" * 500_000)
+    assert (tracker.artifact(task.artifacts["folder"].hash).get() / "inner.txt").is_file()
+    for unknown in ("0" * 64, "0" * 8):
+        with pytest.raises(NotFound):
+            tracker.artifact(unknown)
+    with pytest.raises(InvalidName):
+        tracker.artifact("no hash")
+    with pytest.raises(NotFound, match="is no artifact"):
+        tracker.artifact(task.id)
+
+
+def test_pickle_found_by_its_hash_needs_leave_all_the_same(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another user's is not loaded, however it was found."""
+    task = start()
+    task.upload_artifact("object", Point(7))
+    digest = task.artifacts["object"].hash
+    task.close()
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    with pytest.raises(UnsafeArtifact, match="allow_pickle=True"):
+        tracker.artifact(digest).get()
+    assert tracker.artifact(digest).get(allow_pickle=True) == Point(7)
+
+
+def test_sha256_is_that_of_the_file(task: Task, reopened: Reopen, folder: Path) -> None:
+    """Small in the journal, large in the store; of a folder that of the zip it makes."""
+    task.upload_artifact("small", "text")
+    task.upload_artifact("large", "x" * 3_000_000)
+    task.upload_artifact("folder", folder)
+    task.upload_artifact("url", "https://example.com/x")
+    for found in (task.artifacts, reopened(task).artifacts):
+        assert found["small"].sha256 == hashlib.sha256(b"text").hexdigest()
+        assert found["large"].sha256 == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+        packed = found["folder"].get_local_copy(extract_archive=False) or ""
+        assert found["folder"].sha256 == hashlib.sha256(Path(packed).read_bytes()).hexdigest()
+        assert found["url"].sha256 == ""
+
+
+def test_artifacts_are_deleted_by_name(task: Task, reopened: Reopen, said: Callable[[], list[str]]) -> None:
+    """One or several; a name that is not there is an error, or a warning, or nothing, as asked."""
+    for name in "abcd":
+        task.upload_artifact(name, name)
+    assert task.delete_artifacts(["a", "b"]) is True
+    assert task.delete_artifacts("c") is True
+    with pytest.raises(BadValue, match=r"no artifact 'x' to delete: .* has d"):
+        task.delete_artifacts(["x"])
+    assert task.delete_artifacts(["x"], raise_on_errors=False) is False
+    assert len(said()) == 1
+    assert task.delete_artifacts(["y"], raise_on_errors=False, silent_on_errors=True) is False
+    assert said() == []
+    assert list(reopened(task).artifacts) == ["d"]
+
+
+def test_content_that_cannot_be_read_is_an_error_that_names_its_file(task: Task) -> None:
+    """The file can be had all the same."""
+    task.upload_artifact("bad", {"a": 1}, serialization_function=lambda _: b"{no json")
+    record = {**task._state.get("artifact/bad"), "type": "dict", "file": "bad.json"}
+    task.set_key("artifact/bad", record)
+    with pytest.raises(CorruptRecord, match=r"bad\.json") as caught:
+        task.artifacts["bad"].get()
+    assert Path(str(caught.value).rpartition(": ")[2]).read_bytes() == b"{no json"
+
+
+def test_no_pickle_is_loaded_where_the_settings_forbid_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One's own neither, unless the call allows it."""
+    monkeypatch.setenv("TRACKER_BLOCK_PICKLED_ARTIFACTS", "1")
+    task = start()
+    task.upload_artifact("object", Point(1))
+    with pytest.raises(UnsafeArtifact):
+        task.artifacts["object"].get()
+    assert task.artifacts["object"].get(allow_pickle=True) == Point(1)

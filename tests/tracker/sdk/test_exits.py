@@ -155,7 +155,7 @@ def found(scripts: Scripts, ended: dict[str, Ended]) -> dict[str, Any]:
             """
             tasks = Task.get_tasks(project_name="exits")
             answer = {
-                t.name: [t.status, t._thing.state.get("status_reason"), t.get_status_message()[1],
+                t.name: [t.status, t._state.get("status_reason"), t.get_status_message()[1],
                          t.get_reported_scalars()["loss"]["train"]["y"]]
                 for t in tasks
             }

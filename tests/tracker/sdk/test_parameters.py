@@ -126,6 +126,103 @@ def test_set_parameters_replaces_and_the_others_add(task: Task, reopened: Reopen
     assert reopened(task).get_parameters() == expected
 
 
+def test_update_adds_and_delete_removes(task: Task, reopened: Reopen) -> None:
+    """By the full name; one without its section is an error of both kinds."""
+    task.set_parameters(a=1, b=2)
+    task.update_parameters({"b": 3}, [("Args/c", 4)], d=5)
+    assert task.get_parameters(cast=True) == {"General/a": 1, "General/b": 3, "Args/c": 4, "General/d": 5}
+    assert task.delete_parameter("General/a") is True
+    assert task.delete_parameter("General/a") is False
+    for kind in (IndexError, ValueError):
+        with pytest.raises(kind, match="give the full name, such as General/b"):
+            task.delete_parameter("b")
+    assert set(reopened(task).get_parameters()) == {"General/b", "Args/c", "General/d"}
+
+
+def test_nested_form_splits_at_every_slash(task: Task) -> None:
+    """A value in the way of deeper names loses nothing."""
+    task.set_parameters({"Args/a/b/c": 1, "Args/a/d": 2, "top": 3, "Args/x": 4, "Args/x/y": 5})
+    assert task.get_parameters_as_dict(cast=True) == {
+        "Args": {"a": {"b": {"c": 1}, "d": 2}, "x": 4, "x/y": 5},
+        "General": {"top": 3},
+    }
+    assert task.get_parameters_as_dict()["General"] == {"top": "3"}
+
+
+def test_type_can_be_given(task: Task) -> None:
+    """As a type or by its name; the first stays."""
+    task.set_parameter("a", "1", value_type=int)
+    task.set_parameter("b", "1.5", value_type="float")
+    task.set_parameter("b", "2", value_type=str)
+    assert task.get_parameters(cast=True) == {"General/a": 1, "General/b": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("[a, b]", "list/str", ["a", "b"]),
+        ("(1, 2)", "tuple", "(1, 2)"),
+        ("[1, 2]", "tuple/int", (1, 2)),
+        ("a: 1", "dict", {"a": 1}),
+    ],
+)
+def test_containers_are_read_as_yaml_too(text: str, kind: str, value: Any) -> None:
+    """As people edit them."""
+    pytest.importorskip("yaml")
+    assert parameters.cast(text, kind) == value
+
+
+PROPERTY = {"section": "properties", "type": None, "description": None}
+
+
+def test_properties_in_all_their_shapes(task: Task, reopened: Reopen) -> None:
+    """As the documentation shows them, and as the package takes them; at any time."""
+    assert task.set_user_properties(
+        {"name": "backbone", "description": "network type", "value": "great"},
+        ("pair", 1),
+        {"plain": "p", "other": 2},
+        [{"name": "listed", "value": None}, {"in list": True}, ("pair in list", 3.5)],
+        word="w",
+        full={"value": "v", "description": "d", "type": "str"},
+        name="a property that is called so",
+    )
+    expected = {
+        "backbone": "great",
+        "full": "v",
+        "in list": "True",
+        "listed": "",
+        "name": "a property that is called so",
+        "other": "2",
+        "pair": "1",
+        "pair in list": "3.5",
+        "plain": "p",
+        "word": "w",
+    }
+    assert task.get_user_properties(value_only=True) == expected
+    found = reopened(task)
+    assert found.get_user_properties(value_only=True) == expected
+    assert found.get_user_properties()["backbone"] == {
+        **PROPERTY,
+        "name": "backbone",
+        "value": "great",
+        "description": "network type",
+    }
+    assert found.set_user_properties(word="changed")
+    assert found.get_parameter("properties/word") == "changed"
+    assert found.delete_user_properties(
+        ("properties", "pair"), [{"name": "plain"}, "other"], ("x", "not there")
+    )
+    assert set(found.get_user_properties()) == set(expected) - {"pair", "plain", "other"}
+
+
+@pytest.mark.parametrize("wrong", [5, "text", [5], {"": 1}])
+def test_property_of_another_shape_is_refused(task: Task, wrong: Any) -> None:
+    """And nothing is set."""
+    with pytest.raises(ValueError, match="a property"):
+        task.set_user_properties({"good": 1}, wrong)
+    assert task.get_user_properties() == {}
+
+
 def test_first_type_and_description_stay(task: Task) -> None:
     """A value that is set again keeps them."""
     task.set_parameter("p", 1, description="first")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from objstore.errors import NotFound
 from tracker import Task
-from tracker.errors import TaskNotFound
+from tracker.errors import BadValue, TaskNotFound
+from tracker.sdk import queries
 
 Start = Callable[..., Task]
 
@@ -96,12 +98,10 @@ def test_newest_come_first(ids: dict[str, str]) -> None:
         ({"task_filter": {"system_tags": ["archived"]}}, []),
     ],
 )
-def test_every_condition_has_to_hold(
-    ids: dict[str, str], query: dict[str, object], expected: list[str]
-) -> None:
+def test_every_condition_has_to_hold(ids: dict[str, str], query: dict[str, Any], expected: list[str]) -> None:
     """Names of projects exactly, of tasks as a search; any of the tags, none that has a dash."""
-    asked = {k: dict(v) if isinstance(v, dict) else v for k, v in query.items()}
-    assert names(Task.get_tasks(**asked)) == expected  # type: ignore[arg-type]
+    asked: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in query.items()}
+    assert names(Task.get_tasks(**asked)) == expected
 
 
 def test_ids_come_in_the_order_given(ids: dict[str, str]) -> None:
@@ -145,6 +145,114 @@ def test_archived_tasks_give_way(ids: dict[str, str]) -> None:
     assert Task.get_task(project_name="vision", task_name="test", allow_archived=False) is None
     assert names(Task.get_tasks(project_name="vision", allow_archived=False)) == ["vision: train a"]
     assert len(Task.get_tasks(project_name="vision")) == 3
+
+
+def test_the_tag_algebra_is_the_one_of_the_contract(ids: dict[str, str]) -> None:
+    """Groups; see tests/tracker/filters/test_algebra.py for each example."""
+    for tags, expected in (
+        (["__$and", "best", "x"], ["vision: train a"]),
+        (["__$or", "-x"], ["other: train a"]),
+        (["__$not", "-x", "__$not", "best"], ["vision: test", "vision: train b"]),
+        ([None], ["vision: test"]),
+        (["best", None], ["vision/deep: train", "vision: test", "vision: train a"]),
+    ):
+        assert names(Task.get_tasks(tags=tags)) == expected  # type: ignore[arg-type]  # None means something
+    with pytest.raises(BadValue, match="is a comma missing"):
+        Task.get_tasks(tags=["__$notc"])
+
+
+def test_hidden_tasks_are_found_when_they_are_asked_for(ids: dict[str, str]) -> None:
+    """By id, or with search_hidden."""
+    found = Task.get_task(task_id=ids["vision: test"])
+    assert found is not None
+    found.set_key("system_tag/hidden", True)
+    rest = [name for name in ALL if name != "vision: test"]
+    assert names(Task.get_tasks()) == rest
+    assert len(Task.query_tasks()) == len(rest)
+    assert (
+        names(Task.get_tasks(task_filter={"search_hidden": True, "order_by": ["last_update"]}))[-1]
+        == "vision: test"
+    )
+    assert names(Task.get_tasks(task_ids=[ids["vision: test"]])) == ["vision: test"]
+
+
+def test_order_pages_and_subprojects(ids: dict[str, str]) -> None:
+    """A page that is not there is empty; what comes first is by the first key."""
+    by_name = {"order_by": ["name", "-created"]}
+    listed = ["vision: test", "vision/deep: train", "other: train a", "vision: train a", "vision: train b"]
+    assert names(Task.get_tasks(task_filter=by_name)) == listed
+    assert names(Task.get_tasks(task_filter={**by_name, "page": 1, "page_size": 2})) == listed[2:4]
+    assert Task.get_tasks(task_filter={**by_name, "page": 9, "page_size": 2}) == []
+    below = {"include_subprojects": True}
+    assert len(Task.get_tasks(project_name="vision", task_filter=below)) == 4
+    found = Task.get_task(project_name="vision", task_name="train", task_filter=below)
+    assert found is not None
+    assert found.id == ids["vision/deep: train"]
+
+
+def test_query_tasks_gives_ids_or_the_fields_that_are_named(ids: dict[str, str]) -> None:
+    """By ClearML's names; None for what a task has not."""
+    assert Task.query_tasks() == [ids[name] for name in ALL]
+    assert Task.query_tasks(project_name="vision", task_name="^train", tags=["best"]) == [
+        ids["vision: train a"]
+    ]
+    found = Task.get_task(task_id=ids["vision: test"])
+    assert found is not None
+    found.set_parameters({"Args/lr": 0.5, "General/a.b": 1})
+    fields = ["name", "project", "tags", "created", "hyperparams.Args.lr", "hyperparams.Args.lr.value"]
+    fields += ["hyperparams.General.a.b", "hyperparams.Args", "script.repository", "no.such.thing", "status"]
+    (row,) = Task.query_tasks(task_name="^test$", additional_return_fields=fields)
+    assert isinstance(row, dict)
+    created = row.pop("created")
+    assert created.tzinfo is not None
+    assert row == {
+        "id": ids["vision: test"],
+        "name": "test",
+        "project": "vision",
+        "tags": [],
+        "status": "stopped",
+        "hyperparams.Args.lr": "0.5",
+        "hyperparams.Args.lr.value": "0.5",
+        "hyperparams.General.a.b": "1",
+        "hyperparams.Args": {"lr": "0.5"},
+        "script.repository": None,
+        "no.such.thing": None,
+    }
+
+
+def test_other_ways_to_ask(ids: dict[str, str]) -> None:
+    """`get_all` by rules, `get_by_name` for the newest of a name."""
+    assert names(Task.get_all(status=["failed"])) == ["vision: train b"]
+    found = Task.get_by_name("train a")
+    assert found is not None
+    assert found.id == ids["other: train a"]
+    assert Task.get_by_name("nothing") is None
+
+
+def test_unknown_projects_and_many_fitting_tasks_are_told(
+    ids: dict[str, str], said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With near names, and with what to do."""
+    Task.get_tasks(project_name=["visoin", "other"])
+    assert said() == ["tracker: there is no project 'visoin': did you mean vision, vision/deep?"]
+    Task.get_task(task_name="train a")
+    assert said() == [
+        f"tracker: 2 tasks fit; the first of them, {ids['other: train a']}, is taken: give its id for another"
+    ]
+    monkeypatch.setattr(queries, "_MOST", 2)
+    assert names(Task.get_tasks()) == ALL[:2]
+    assert said()[0].startswith("tracker: the first 2 of 5 tasks are given: page and page_size")
+    assert len(Task.query_tasks()) == 5
+
+
+def test_searches_have_a_limit_of_time(ids: dict[str, str]) -> None:
+    """An expression that would run for ever is an error within seconds."""
+    found = Task.get_task(task_id=ids["vision: test"])
+    assert found is not None
+    found.set_key("name", "a" * 20_000)
+    with pytest.raises(BadValue, match="took longer than 2 seconds"):
+        Task.get_tasks(task_name=r"^(([a-z])+.)+[A-Z]([a-z])+$")
+    assert len(Task.get_tasks()) == 5
 
 
 def test_callers_filter_is_left_as_it_was(ids: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from tracker.notice import say
 # The rest is imported where it is used: `import tracker` has to cost next to nothing.
 if TYPE_CHECKING:
     from tracker.reader import Thing
+    from tracker.recorder import Recorder
     from tracker.records import State
     from tracker.sdk.logger import Logger
     from tracker.sdk.run import Run
@@ -73,9 +74,27 @@ class Core:
     def _fresh(self) -> Thing:
         return self._workspace.thing(self._key)
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether this process records the task."""
+        return self._run is not None
+
+    def get_record(self, key: str) -> Any:
+        """The value of one key of the task's record; None where it is not set."""
+        return self._state.get(key)
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What records the task in this process; None where it does not run here."""
+        return self._run.recorder if self._run else None
+
     def attach(self, data: bytes) -> str:
         """Store content for this task; returns its "$ref". Raises OSError."""
         return self._run.recorder.attach(data) if self._run else self._workspace.attach(data)
+
+    def wait_for_uploads(self) -> bool:
+        """Wait for copies under way; whether all have come or failed."""
+        return True
 
     def sync(self) -> bool:
         """Make all that was recorded so far durable; whether that worked."""

@@ -57,5 +57,7 @@ class Lifecycle(Core):
             self._run, self._thing = None, None
 
     def flush(self, wait_for_uploads: bool = False) -> bool:
-        """True: a call that has returned is already kept."""
+        """True: a call that has returned is already kept. `wait_for_uploads`: wait for copies to `output_uri`, too."""
+        if wait_for_uploads:
+            self.wait_for_uploads()
         return True

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracker.errors import BadValue, UsageError
+from tracker.sdk.readings import Readings
 from tracker.sdk.task.core import Core
 
 if TYPE_CHECKING:
+    from tracker.reader import Thing
     from tracker.sdk.logger import Logger
 
 
-class Reports(Core):
+class Reports(Core, Readings):
     """Scalars, plots, samples and console, in and out."""
 
     def get_logger(self) -> Logger:
@@ -36,45 +38,21 @@ class Reports(Core):
         """Whether what is printed is recorded."""
         return self._run is not None and "console" in self._run.captured
 
-    def get_last_iteration(self) -> int:
-        """The greatest iteration reported; 0 if there is none."""
-        from tracker.sdk import reports
-
-        return reports.last_iteration(self._fresh().state)
-
-    def get_reported_scalars(
-        self, max_samples: int = 0, x_axis: str = "iter"
-    ) -> dict[str, dict[str, dict[str, Any]]]:
-        """`{title: {series: {"name", "x": [...], "y": [...]}}}`, single values left out.
-
-        x_axis: iter, timestamp (milliseconds) or iso_time, else BadValue. Of points with one iteration the last counts.
-        `max_samples` > 0 keeps that many a series, spread evenly; 0 keeps all.
-        """
-        from tracker.sdk import reports
-
-        return reports.scalars(self._workspace, self._fresh(), max_samples, x_axis)
-
-    def get_last_scalar_metrics(self) -> dict[str, dict[str, dict[str, float]]]:
-        """`{title: {series: {"last", "min", "max"}}}`, with the single values under `Summary`."""
-        from tracker.sdk import reports
-
-        return reports.last_metrics(self._fresh().state)
-
-    def get_reported_single_values(self) -> dict[str, float]:
-        """Name to value."""
-        from tracker.sdk import reports
-
-        return reports.single_values(self._state)
-
-    def get_reported_single_value(self, name: str) -> float | None:
-        """One single value; None if there is none of that name."""
-        return self.get_reported_single_values().get(name)
-
     def get_reported_console_output(self, number_of_reports: int = 1) -> list[str]:
-        """The last lines of the console, oldest first."""
+        """The last reports of the console, oldest first: each joins lines of one level that came within a second."""
         from tracker.sdk import reports
 
         if not isinstance(number_of_reports, int) or number_of_reports < 0:
             raise BadValue(f"number_of_reports {number_of_reports!r}: a whole number is expected")
-        lines = reports.console(self._workspace, self._fresh())
-        return lines[max(0, len(lines) - number_of_reports) :]
+        found = reports.console(self._workspace, self._fresh())
+        return found[max(0, len(found) - number_of_reports) :]
+
+    def console(self, last: int | None = None) -> list[str]:
+        """The lines of the console, oldest first; with `last` only so many."""
+        from tracker import index
+
+        thing = self._fresh()
+        return index.console(thing.state, lambda ref: self._workspace.read(thing, ref), last)
+
+    def _fresh(self) -> Thing:
+        return self._workspace.thing(self._key)

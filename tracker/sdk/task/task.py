@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracker import names
-from tracker.errors import UsageError
+from tracker.errors import BadValue, UsageError
 from tracker.notice import say
 from tracker.sdk import current
 from tracker.sdk.task.artifacts import Outputs
+from tracker.sdk.task.configuration import Configuration
+from tracker.sdk.task.execution import Execution
 from tracker.sdk.task.identity import Identity, tags_of
 from tracker.sdk.task.lifecycle import Lifecycle
-from tracker.sdk.task.parameters import Parameters
 from tracker.sdk.task.reports import Reports
 from tracker.sdk.types import TaskTypes
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _CAPTURES = ("git", "packages", "argparse", "console")
 
 
-class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
+class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
     """A task, running in this process or read from the store. Made by `Task.init` and `Task.get_task` only."""
 
     # --- creation ----------------------------------------------------------------------------------------------------
@@ -63,30 +64,52 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
             if main is not None:
                 return main._again(project, name, kind)
             captures = _captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
-            return cls._start(project, name, kind, found_tags, captures)
+            return cls._start(project, name, kind, found_tags, captures)._with_destination(output_uri)
 
     @classmethod
     def _start(
         cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
     ) -> Task:
-        from tracker.sdk import defaults, identity
-        from tracker.sdk.run import Run, first_keys
+        from tracker.sdk import defaults, execution, identity
+        from tracker.sdk.run import Run, first_keys, keys_again
 
         project = project or defaults.project_name()
         name = name or defaults.task_name()
         workspace = defaults.workspace()
-        who = identity.of_process(project, name, current.ordinal())
+        who = identity.of_process(
+            project, name, current.ordinal(), exists=lambda key: "name" in workspace.known(key)
+        )
+        if who.runs:
+            workspace.thing(who.key)  # raises for an id that nothing has
         run = Run(workspace, who)
         task = cls._make(workspace, who.key, run)
-        run.begin(first_keys(who, project, name, kind, tags))
+        run.begin(keys_again() if who.runs else first_keys(who, project, name, kind, tags))
         current.put(task)
-        run.capture(captures if who.owner else [c for c in captures if c == "console"])
+        execution.begin(task)
+        run.capture(execution.wanted(captures, workspace.config))
         if who.owner:
-            verb = "continuing task id" if run.resumed else "created new task id"
-            say(f"{verb}={who.key} ({project} / {name})")
+            verb = "running" if who.runs else "continuing" if run.resumed else "created new"
+            say(f"{verb} task id={who.key} ({task.get_project_name()} / {task.name})")
         return task
 
+    def _with_destination(self, output_uri: str | bool | None) -> Task:
+        """The task, once it is known where copies go. What cannot be written ends the run, and raises BadValue."""
+        default = self._workspace.config.default_output_uri
+        if (
+            self._run is not None
+            and self._run.identity.owner
+            and (output_uri or (default and output_uri is None))
+        ):
+            try:
+                self.output_uri = True if output_uri is None else output_uri
+            except BadValue as error:
+                self.mark_failed(status_reason=f"output_uri: {error}")
+                raise
+        return self
+
     def _again(self, project: str | None, name: str | None, kind: str) -> Task:
+        if self.replays:
+            return self  # it may be a copy with another name than the script's
         for what, given, have in (
             ("project", project, self.get_project_name()),
             ("name", name, self.name),
@@ -168,6 +191,29 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
 
         return offline.take_in(session_folder_zip, previous_task_id, iteration_offset, again=again)
 
+    @classmethod
+    def import_task(
+        cls, task_data: Mapping[str, Any], target_task: Task | str | None = None, update: bool = False
+    ) -> Task:
+        """Make a task of an exported record, or put the record into `target_task`, a Task or an id.
+
+        A new one has the record's `project_name` and `name`, and an id of its own. update: what the record does not
+        name stays as it is, deep inside too. Raises BadValue for anything else.
+        """
+        from tracker.sdk import exchange
+
+        if isinstance(target_task, str):
+            target_task = cls.get_task(task_id=target_task)
+        if target_task is None:
+            from tracker.sdk import defaults
+
+            workspace = defaults.workspace()
+            return cls._make(workspace, exchange.create(workspace, task_data))
+        if not isinstance(target_task, Task):
+            raise BadValue(f"target_task is a Task or an id, not {target_task!r}")
+        target_task._take_record(task_data, merge=update)
+        return target_task
+
     # --- finding -----------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -200,12 +246,44 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
     ) -> list[Task]:
         """The tasks that fit, last changed first; ids come in the order given.
 
-        `project_name` is exact, `task_name` a regular expression that is searched, `task_filter` takes `status`,
-        `type`, `tags`, `project`, `name`, `id`. Raises TaskNotFound for an unknown id, BadValue for a bad filter.
+        `project_name` is exact, `task_name` a regular expression that is searched, `tags` a list in the tag algebra;
+        `task_filter` takes all of ClearML's keys (docs/queries.md). At most 500, and a line that says so; none that has
+        the system tag `hidden`. Raises TaskNotFound for an unknown id, BadValue for a bad filter.
         """
         from tracker.sdk import queries
 
         return queries.get_tasks(cls, task_ids, project_name, task_name, tags, allow_archived, task_filter)
+
+    @classmethod
+    def query_tasks(
+        cls,
+        project_name: str | Sequence[str] | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        additional_return_fields: Sequence[str] | None = None,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> list[str] | list[dict[str, Any]]:
+        """The ids of all tasks that fit, asked as in `get_tasks`; or a dict a task of its id and the fields named.
+
+        Fields are ClearML's, with dots: `last_update`, `script.repository`, `hyperparams.Args.lr`.
+        """
+        from tracker.sdk import queries
+
+        return queries.query_tasks(project_name, task_name, tags, additional_return_fields, task_filter)
+
+    @classmethod
+    def get_all(cls, **rules: Any) -> list[Task]:
+        """All tasks that fit the rules of a task_filter, given as keywords."""
+        from tracker.sdk import queries
+
+        return queries.get_all(cls, rules)
+
+    @classmethod
+    def get_by_name(cls, task_name: str) -> Task | None:
+        """The task of exactly this name that was changed last; None when there is none. `get_task` does more."""
+        from tracker.sdk import queries
+
+        return queries.by_name(cls, task_name)
 
     def __repr__(self) -> str:
         return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"

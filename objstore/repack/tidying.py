@@ -1,8 +1,4 @@
-"""Keeps the files of a store few: many head files become a table, many small packs become one larger pack.
-
-Works beside readers and writers. Adds first; what that makes superfluous goes only after it is durable and was read
-back. Never touches a damaged file, a pack of 8 MiB or more, or a pack that a table claims.
-"""
+"""One look at a store's files: heads folded, packs merged, and what that has made superfluous set aside and deleted."""
 
 from __future__ import annotations
 
@@ -11,28 +7,25 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from xxhash import xxh3_64_intdigest
 
 from objstore import layout, trash
+from objstore.disclaim import publish_table
 from objstore.errors import Corrupt, StoreError
-from objstore.frame import HEADER_SIZE, Encoding, decode
+from objstore.frame import HEADER_SIZE, Encoding
 from objstore.heads import Head, Heads, PackedHeads, Table, covers, living
-from objstore.ids import Kind, ObjectId, hash_bytes, hash_object
+from objstore.ids import ObjectId
 from objstore.objects import Location, Objects
-from objstore.pack import Footer, FrameEntry, ObjectEntry, PackWriter, check_frame, read_footer
-from objstore.publish import encode_group, fsync_folder, move_into_place, publish_bytes, temporary
-from objstore.records import ChunkList
+from objstore.pack import Members, ObjectEntry, check_content, read_footer
+from objstore.publish import fsync_folder, move_into_place, temporary
+from objstore.reading import open_regular
+from objstore.repack.merge import Checked, Merge, content_size, is_small
+from objstore.repack.note import Note, alone, file_system_now
 
-_NOTE: Final = f"{layout.CACHE}/repack"
-_LOCK: Final = f"{layout.CACHE}/repack.lock"
-_SMALL_FRAME: Final = (
-    layout.GROUP_RAW_MAX // 2
-)  # bytes of content; larger frames gain nothing by being regrouped
 _HEADS_RATE: Final = 20 * layout.MIB  # bytes of heads that are folded a second, about
 _PACKS_RATE: Final = 100 * layout.MIB  # bytes of packs that are merged a second, about
 
@@ -53,11 +46,11 @@ def tidy(root: Path, objects: Objects, heads: Heads, *, limit: float | None = No
     a store that has not grown since the last time costs a listing of its heads. Nothing is done while another process
     does it. Raises OSError when the disk refuses; nothing is lost then, and the next call goes on.
     """
-    note = _Note.read(root)
+    note = Note.read(root)
     if limit is not None and not _is_due(note, objects, heads):
         return Tidied()
-    with _alone(root) as alone:
-        if not alone:
+    with alone(root) as nobody_else:
+        if not nobody_else:
             return Tidied()
         work = _Tidying(root, objects, heads, note, limit)
         try:
@@ -66,7 +59,7 @@ def tidy(root: Path, objects: Objects, heads: Heads, *, limit: float | None = No
             work.note.write(root)
 
 
-def _is_due(note: _Note, objects: Objects, heads: Heads) -> bool:
+def _is_due(note: Note, objects: Objects, heads: Heads) -> bool:
     return (
         heads.count_loose() > layout.LOOSE_MAX
         or len(objects.pack_ids()) >= note.packs + layout.MERGE_COUNT
@@ -74,110 +67,18 @@ def _is_due(note: _Note, objects: Objects, heads: Heads) -> bool:
     )
 
 
-# --- what is remembered --------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Note:
-    """What the last look has found. In cache/: without it everything is looked at again.
-
-    packs: how many there were; again: when to look again though nothing new came, seconds since 1970, 0 for never;
-    waiting: packs that others make redundant, and since when that was known; alone: packs that cannot be merged, with
-    size and mtime in ns; aside: what was put into the trash, as `<epoch>/<name>`.
-    """
-
-    packs: int = 0
-    again: float = 0.0
-    waiting: dict[str, float] = field(default_factory=dict)
-    alone: dict[str, list[int]] = field(default_factory=dict)
-    aside: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, root: Path) -> _Note:
-        try:
-            found: dict[str, Any] = orjson.loads((root / _NOTE).read_bytes())
-            return cls(
-                packs=int(found["packs"]),
-                again=float(found["again"]),
-                waiting={str(pack_id): float(since) for pack_id, since in found["waiting"].items()},
-                alone={str(pack_id): [int(n) for n in mark] for pack_id, mark in found["alone"].items()},
-                aside=[name for name in found["aside"] if _is_aside(name)],
-            )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return cls()
-
-    def write(self, root: Path) -> None:
-        """Not durable: what a crash takes is found out again."""
-        data = {"packs": self.packs, "again": self.again, "waiting": self.waiting}
-        data |= {"alone": self.alone, "aside": self.aside}
-        part = temporary(root)
-        try:
-            part.write_bytes(orjson.dumps(data))
-            part.replace(root / _NOTE)
-        except OSError:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-
-
-def _is_aside(name: object) -> bool:
-    """Whether a note's entry is a pack or table in the trash: a note is no reason to remove anything else."""
-    epoch, _, place = str(name).partition("/")
-    base = place.rpartition("/")[2]
-    pack_id, table_id = layout.parse_pack_name(base), layout.parse_table_name(base)
-    places = [layout.pack_path(pack_id)] if pack_id else [layout.table_path(table_id)] if table_id else []
-    return epoch.isdecimal() and place in places
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[bool]:
-    """Whether no other process is at it. Only saves work: where there are no locks, the answer is yes."""
-    try:
-        import fcntl  # not filelock: to import that takes longer than most calls of this module
-
-        (root / layout.CACHE).mkdir(exist_ok=True)
-        fd = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except (ImportError, OSError):
-        yield True
-        return
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:
-            pass
-        yield True
-    finally:
-        os.close(fd)
-
-
-def _file_system_now(root: Path) -> float:
-    """The time by the clock that stamps the store's files, seconds since 1970."""
-    path = temporary(root)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
-    try:
-        return os.fstat(fd).st_mtime
-    finally:
-        os.close(fd)
-        path.unlink()
-
-
-# --- all of it -----------------------------------------------------------------------------------------------------
-
-
 class _Tidying:
-    def __init__(self, root: Path, objects: Objects, heads: Heads, note: _Note, limit: float | None) -> None:
+    def __init__(self, root: Path, objects: Objects, heads: Heads, note: Note, limit: float | None) -> None:
         self.note = note
         self._root = root
         self._objects = objects
         self._heads = heads
         self._thorough = limit is None
         self._end = time.monotonic() + (1e9 if limit is None else limit)
-        self._now = _file_system_now(root)
+        self._now = file_system_now(root)
         self._sound: dict[tuple[str, int], dict[ObjectId, bytes]] = {}  # frames, see `_held`
         self._stored: dict[tuple[str, int], bool] = {}  # frames, see `_is_stored`
-        self._inside: dict[str, list[list[ObjectEntry]]] = {}
+        self._inside: dict[str, Members] = {}
         self._sizes: dict[str, int] = {}
         self._marks: dict[str, list[int]] = {}
         self._claimed: set[str] = set()
@@ -244,7 +145,7 @@ class _Tidying:
         if absorbed:
             kept = self._united(kept, [tables[table_id].packed() for table_id in absorbed])
         under = {c for table_id in absorbed for c in tables[table_id].covers} & self._heads.table_ids()
-        self._publish(Table(tuple(kept), covers=tuple({*absorbed, *under})))
+        publish_table(self._root, Table(tuple(kept), covers=tuple({*absorbed, *under})))
 
     def _alive(self, heads: list[Head]) -> list[Head]:
         """The living of one key's heads, and those that cannot be read: they are carried along as they are."""
@@ -282,14 +183,6 @@ class _Tidying:
                 found.append(table_id)
                 raw += sizes[table_id]
         return found
-
-    def _publish(self, table: Table) -> None:
-        data = table.encode()
-        table_id = hash_bytes(data).hex()
-        name = layout.table_path(table_id)
-        publish_bytes(self._root, name, data)
-        if len(Table.decode((self._root / name).read_bytes(), table_id).heads) != len(table.packed()):
-            raise Corrupt(f"{name} does not hold what was written: check this machine's disk and memory")
 
     def _remove_dead(self, loose: dict[str, list[Head]], tables: dict[str, Table]) -> int:
         """Remove the head files that have been dead for an hour."""
@@ -416,7 +309,7 @@ class _Tidying:
 
     def _merge(self, packs: list[str]) -> list[str]:
         """Publish one pack of all that `packs` hold; if some of them are in the way, do nothing and return these."""
-        merge = _Merge(temporary(self._root))
+        merge = Merge(temporary(self._root))
         left: list[str] = []
         try:
             for pack_id in packs:
@@ -438,18 +331,18 @@ class _Tidying:
             merge.writer.discard()
         return left
 
-    def _checked(self, pack_id: str) -> list[_Checked]:
+    def _checked(self, pack_id: str) -> list[Checked]:
         """The frames of a pack, each checked with all that it holds. Raises NotFound, Corrupt, Unsupported, OSError."""
         footer = self._objects.footer(pack_id)
-        if sum(_content_size(frame) for frame in footer.frames) > layout.MERGE_RAW_MAX:
+        if sum(content_size(frame) for frame in footer.frames) > layout.MERGE_RAW_MAX:
             raise Corrupt(f"pack {pack_id} holds more than is decoded to merge it")
-        inside = _members(footer)
+        inside = Members(footer)
         with _opened(self._root / layout.pack_path(pack_id)) as fd:
             found = []
             for frame, members in zip(footer.frames, inside, strict=True):
                 data = os.pread(fd, frame.size, frame.offset)
-                raw = _content(frame, members, data)
-                found.append(_Checked(frame, members, data[HEADER_SIZE:], raw if _is_small(frame) else b""))
+                raw = check_content(frame, data, members)
+                found.append(Checked(frame, members, data[HEADER_SIZE:], raw if is_small(frame) else b""))
         return found
 
     # --- removing packs --------------------------------------------------------------------------------------------
@@ -528,10 +421,10 @@ class _Tidying:
                 footer = self._objects.footer(pack_id)
                 frame = footer.frames[number]
                 if pack_id not in self._inside:
-                    self._inside[pack_id] = _members(footer)
+                    self._inside[pack_id] = Members(footer)
                 members = self._inside[pack_id][number]
                 with _opened(self._root / layout.pack_path(pack_id)) as fd:
-                    raw = _content(frame, members, os.pread(fd, frame.size, frame.offset))
+                    raw = check_content(frame, os.pread(fd, frame.size, frame.offset), members)
                 kept = raw if frame.header.encoding is Encoding.LIST else b""
                 self._sound[key] = dict.fromkeys([entry.id for entry in members], kept)
         return self._sound[key]
@@ -601,112 +494,9 @@ def _due(waiting: list[str], ages: dict[str, float]) -> list[str]:
     return [name for n, name in enumerate(waiting) if n < extra or ages[name] >= layout.SETTLE]
 
 
-# --- frames --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A frame that is sound: its entry, its objects in their order, its payload, and of a small one its content."""
-
-    frame: FrameEntry
-    members: list[ObjectEntry]
-    stored: bytes
-    raw: bytes
-
-
-class _Merge:
-    """One pack of what several hold: small objects in groups of their kind, larger frames as they were, none twice."""
-
-    def __init__(self, path: Path) -> None:
-        self.writer = PackWriter(path)
-        self._seen: set[tuple[Kind, ObjectId]] = set()
-        self._lists: set[tuple[ObjectId, bytes]] = set()
-        self._groups: dict[Kind, list[tuple[ObjectId, bytes]]] = {}
-
-    def add(self, frames: list[_Checked]) -> None:
-        for checked in frames:
-            kind, members = checked.frame.header.kind, checked.members
-            if checked.frame.header.encoding is Encoding.LIST:
-                if (members[0].id, checked.stored) not in self._lists:
-                    self._lists.add((members[0].id, checked.stored))
-                    self._copy(checked)
-            elif all((kind, entry.id) in self._seen for entry in members):
-                continue
-            elif _is_small(checked.frame):
-                for entry in members:
-                    self._add(kind, entry.id, checked.raw[entry.offset : entry.offset + entry.size])
-            else:
-                self._seen.update((kind, entry.id) for entry in members)
-                self._copy(checked)
-
-    def finish(self) -> tuple[str, Footer]:
-        """Write what is left, durably; returns the pack's id and footer."""
-        for kind in list(self._groups):
-            self._flush(kind)
-        return self.writer.finish()
-
-    def _copy(self, checked: _Checked) -> None:
-        inside = [(entry.id, entry.size) for entry in checked.members]
-        self.writer.add(checked.frame.header, checked.stored, inside)
-
-    def _add(self, kind: Kind, object_id: ObjectId, raw: bytes) -> None:
-        if (kind, object_id) in self._seen:
-            return
-        self._seen.add((kind, object_id))
-        group = self._groups.setdefault(kind, [])
-        if sum(len(r) for _, r in group) + len(raw) > layout.GROUP_RAW_MAX:
-            self._flush(kind)
-            group = self._groups.setdefault(kind, [])
-        group.append((object_id, raw))
-
-    def _flush(self, kind: Kind) -> None:
-        for header, stored, members in encode_group(kind, self._groups.pop(kind)):
-            self.writer.add(header, stored, members)
-
-
-def _content_size(frame: FrameEntry) -> int:
-    return layout.RECORD_MAX if frame.header.encoding is Encoding.LIST else frame.header.raw_size
-
-
-def _is_small(frame: FrameEntry) -> bool:
-    return frame.header.encoding is not Encoding.LIST and frame.header.raw_size < _SMALL_FRAME
-
-
-def _content(frame: FrameEntry, members: list[ObjectEntry], data: bytes) -> bytes:
-    """The content of a frame, of which everything was checked; of a list, the list. Raises Corrupt, Unsupported."""
-    check_frame(frame, data, members)
-    raw = decode(frame.header, data[HEADER_SIZE:])
-    if frame.header.encoding is Encoding.LIST:
-        if ChunkList.decode(raw).size != members[0].size:
-            raise Corrupt(f"the chunk list of {members[0].id} has not the length its frame says")
-        return raw
-    at = 0
-    for entry in members:
-        content = raw[at : at + entry.size]
-        # A raw frame's only object was hashed with the frame.
-        wrong = (
-            frame.header.encoding is not Encoding.RAW and hash_object(frame.header.kind, content) != entry.id
-        )
-        if entry.offset != at or wrong:
-            raise Corrupt(f"the content of object {entry.id} is not what its id says")
-        at += entry.size
-    return raw
-
-
-def _members(footer: Footer) -> list[list[ObjectEntry]]:
-    """Per frame its objects, in their order in the content."""
-    found: list[list[ObjectEntry]] = [[] for _ in footer.frames]
-    for entry in footer.objects:
-        found[entry.frame].append(entry)
-    for inside in found:
-        inside.sort(key=lambda entry: (entry.offset, entry.size))
-    return found
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    # Not blocking: a pipe that bears a pack's name would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    fd = open_regular(path)
     try:
         yield fd
     finally:

@@ -1,8 +1,4 @@
-"""Takes out of a store what nothing names any more: marks from the roots, sets aside, and deletes after the grace.
-
-Deletes nothing unless every root, and all that the roots reach, could be read and is there. Takes no lock: what a
-writer beside it needs, and finds set aside, is put back by that writer, or by the next run before it deletes.
-"""
+"""One collection: rounds of a look at everything, of a plan that follows from it, and of what is done about it."""
 
 from __future__ import annotations
 
@@ -15,66 +11,29 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
-import orjson
 
 from objstore import layout, trash
+from objstore.columns import Column
 from objstore.disclaim import Claims, disclaim, footer_of
-from objstore.errors import Corrupt, NotFound, ReadOnly, StoreError
+from objstore.errors import ReadOnly, StoreError
+from objstore.gc.needed import Missing, Refused, check_format, check_sound, few, guarded, living_heads, reach
+from objstore.gc.report import Amount, GcReport
+from objstore.gc.rescue import bring_back, packs_to_rescue
 from objstore.graph import Node
-from objstore.heads import Head, Heads, Table, living
+from objstore.heads import Head
 from objstore.ids import Kind
-from objstore.inventory import Changed, Column, Holding, Inventory, Links, PackFile, pack_files
+from objstore.inventory import Changed, Holding, Inventory, Links, PackFile, pack_files
 from objstore.lastcopy import last_copies
 from objstore.leftovers import Item, clock, in_trash, remove_empty, remove_old, sweep
-from objstore.publish import fsync_folder
 from objstore.rewrite import rewrite
 
-_T = TypeVar("_T")
 Roots = Callable[[], Iterable[Node]]
 
 _TRIES: Final = 10  # rounds that begin anew because other processes moved packs meanwhile
-_NAMED: Final = 3  # objects that a refusal names
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """How many files, and their bytes."""
-
-    files: int = 0
-    size: int = 0
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.files + other.files, self.size + other.size)
-
-    @classmethod
-    def of(cls, sizes: Iterable[int]) -> Amount:
-        """That of files of these sizes."""
-        found = list(sizes)
-        return cls(len(found), sum(found))
-
-
-@dataclass(frozen=True, slots=True)
-class GcReport:
-    """What became of a store's files, or would. kept: packs that stay; aside: packs moved to the trash; rewritten:
-    packs whose live part was written anew, and the bytes that were dead; put_back: packs that something needs, out of
-    the trash; deleted: files and journals out of the trash, for good; waiting: those still in it; swept: leftovers.
-
-    refused: why nothing was touched, if so; problems: what could not be done.
-    """
-
-    kept: Amount = Amount()
-    aside: Amount = Amount()
-    rewritten: Amount = Amount()
-    put_back: Amount = Amount()
-    deleted: Amount = Amount()
-    waiting: Amount = Amount()
-    swept: Amount = Amount()
-    refused: str = ""
-    problems: tuple[str, ...] = ()
 
 
 def collect(
@@ -96,7 +55,7 @@ def collect(
     damage: dict[str, None] = {}
     wish = _Wish(root, roots, grace, 0 if now else grace, now, dry_run, damage)
     try:
-        _check_format(root)
+        check_format(root)
         report = _settled(wish if not now or dry_run else replace(wish, rewrites=False))
         if now and not dry_run:
             # What was set aside may have come to be needed since the roots were read: a second look tells. By then
@@ -104,33 +63,9 @@ def collect(
             report = _joined(report, _settled(wish))
             if report.waiting.files or report.problems:
                 report = _joined(report, _settled(wish))
-    except _Refused as refusal:
+    except Refused as refusal:
         return GcReport(refused=str(refusal))
     return replace(report, problems=(*damage, *report.problems))
-
-
-def rescue(root: Path, nodes: Collection[Node]) -> Amount:
-    """Put back from the trash the packs that hold what `nodes` reach and no other pack has; durable on return.
-
-    Raises NotFound where something is in no pack at all, Corrupt where what it names cannot be read; OSError.
-    """
-    for _ in range(_TRIES):
-        with suppress(Changed):
-            inventory = Inventory.load(root, with_trash=True)
-            links = Links(inventory)
-            found = inventory.find(node[1] for node in nodes)
-            needed = links.reach(found[found >= 0])
-            gone = [str(node[1]) for node, number in zip(nodes, found.tolist(), strict=True) if number < 0]
-            gone += [str(i) for number, ids in links.absent.items() if needed[number] for i in ids]
-            if gone:
-                raise NotFound(f"in no pack of this store, nor in its trash: {_few(gone)}")
-            for number, what in links.damaged.items():
-                if needed[number]:
-                    raise Corrupt(f"{inventory.id(number)} cannot be read: {what}: run fsck --heal")
-            if (needed & ~inventory.has([*inventory.packs(), *inventory.aside()])).any():
-                continue
-            return Amount.of(_put_back(root, file) for file in _rescued(inventory, needed))
-    raise StoreError("other processes moved packs again and again: try it later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +85,6 @@ class _Wish:
     rewrites: bool = True
 
 
-class _Refused(Exception):
-    """Something that has to be known is not: nothing may be deleted."""
-
-
-class _Missing(_Refused):
-    """An object that is needed is in no pack, or heads are nowhere: perhaps not yet, or not any more."""
-
-
 def _settled(wish: _Wish) -> GcReport:
     """One round; begun anew where other processes moved packs while it looked, before it had changed anything."""
     missing = 0
@@ -166,12 +93,12 @@ def _settled(wish: _Wish) -> GcReport:
             return _Round(wish).run()
         except Changed:
             continue
-        except _Missing:
+        except Missing:
             # A head may come just now, or a writer that is not complete takes its own back: what is lost is so twice.
             missing += 1
             if missing > 1:
                 raise
-    raise _Refused("other processes moved packs again and again: run it later")
+    raise Refused("other processes moved packs again and again: run it later")
 
 
 def _joined(first: GcReport, then: GcReport) -> GcReport:
@@ -185,18 +112,6 @@ def _joined(first: GcReport, then: GcReport) -> GcReport:
         swept=first.swept + then.swept,
         problems=then.problems,
     )
-
-
-def _check_format(root: Path) -> None:
-    """Refuse a store with features that this version does not know: they may be roots of another sort."""
-    try:
-        features = orjson.loads((root / layout.FORMAT_FILE).read_bytes())["features"]
-        known = layout.FEATURES
-        unknown = [ascii(name)[1:-1] for part in known for name in features[part] if name not in known[part]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _Refused(f"the file {layout.FORMAT_FILE} cannot be read: {error}") from error
-    if unknown:
-        raise _Refused(f"this store needs {', '.join(unknown):.200}: update this program")
 
 
 @dataclass(slots=True)
@@ -228,9 +143,9 @@ class _Round:
     def run(self) -> GcReport:
         self._clock = clock(self._root, dry_run=self._wish.dry_run)
         # Before the roots are read. What comes later, or is put back meanwhile, is no concern of this round.
-        files = _guarded(pack_files, self._root)
+        files = guarded(pack_files, self._root)
         self._listed = {file.name: file.changed for file in files}
-        lying = _guarded(in_trash, self._root)
+        lying = guarded(in_trash, self._root)
         plan = self._plan()
         stay = self._last_copies(plan, {file.name: file for file in files}, filter(self._is_over, lying))
         rescued = {file.name for file in plan.rescued}
@@ -240,7 +155,7 @@ class _Round:
         self._kept += [file.size for file in plan.kept]
         if self._wish.dry_run:
             return self._foreseen(plan, old, waiting)
-        put_back = [_put_back(self._root, file) for file in plan.rescued]  # first, and durably
+        put_back = [bring_back(self._root, file) for file in plan.rescued]  # first, and durably
         claimed = plan.claims.packs()
         # What nobody claims first: that may make the room for a table.
         deleted = [i.size for i in old if _pack_id(i.name) not in claimed and self._delete(i)]
@@ -289,7 +204,7 @@ class _Round:
         stay = set()
         there = {holding.file.id for holding in plan.inventory.packs()}
         for file, ids in found.sound:
-            what = f"{file.name} holds the only sound copy of {_few([str(i) for i in ids])}"
+            what = f"{file.name} holds the only sound copy of {few([str(i) for i in ids])}"
             if file.id in there:  # damaged itself: who repairs it knows to leave of it what is sound
                 stay.add(file.name)
             else:
@@ -298,7 +213,7 @@ class _Round:
             self._wish.damage[f"{what}: run fsck --heal"] = None
         for file, ids in found.damaged:
             stay.add(file.name)
-            text = f"{file.name} and every other copy of {_few([str(i) for i in ids])} are damaged: run fsck --heal"
+            text = f"{file.name} and every other copy of {few([str(i) for i in ids])} are damaged: run fsck --heal"
             self._wish.damage[text] = None
         return stay - {file.name for file in plan.rescued}
 
@@ -310,9 +225,11 @@ class _Round:
         """
         for _ in range(_TRIES):
             with suppress(Changed):
-                heads, _ = _guarded(_living, self._root)
+                heads, _ = guarded(living_heads, self._root)
                 now = frozenset([*((Kind.COMMIT, head.id) for head in heads), *self._wish.roots()])
-                return [] if now <= before else [_put_back(self._root, file) for file in self._plan().rescued]
+                return (
+                    [] if now <= before else [bring_back(self._root, file) for file in self._plan().rescued]
+                )
         raise Changed("other processes moved packs again and again")
 
     def _foreseen(self, plan: _Plan, old: list[Item], waiting: list[int]) -> GcReport:
@@ -335,23 +252,23 @@ class _Round:
 
     def _plan(self) -> _Plan:
         more = list(self._wish.roots())
-        heads, tables = _guarded(_living, self._root)
-        confirmed = _guarded(trash.confirmed, self._root)
-        inventory = _guarded(lambda root: Inventory.load(root, with_trash=True), self._root)
+        heads, tables = guarded(living_heads, self._root)
+        confirmed = guarded(trash.confirmed, self._root)
+        inventory = guarded(lambda root: Inventory.load(root, with_trash=True), self._root)
         for name, what in inventory.damaged.items():
-            raise _Refused(f"{name} cannot be read: {what}: run fsck --heal")
-        links = _guarded(lambda _: Links(inventory), self._root)
+            raise Refused(f"{name} cannot be read: {what}: run fsck --heal")
+        links = guarded(lambda _: Links(inventory), self._root)
         if links.commits and not heads:
-            raise _Missing(
+            raise Missing(
                 "packs hold commits, but there is no head at all: were refs/ and refs.packed/ lost?"
             )
         strict = [*((Kind.COMMIT, head.id) for head in heads), *more]
-        needed = _reach(inventory, links, strict, heads)
+        needed = reach(inventory, links, strict, heads)
         needed = links.reach(self._spared(inventory, heads, confirmed), needed)
         if (needed & ~inventory.has([*inventory.packs(), *inventory.aside()])).any():
             raise Changed("a pack that is needed was moved or deleted since it was listed")
-        _check_sound(inventory, links, needed)
-        rescued = _rescued(inventory, needed)
+        check_sound(inventory, links, needed)
+        rescued = packs_to_rescue(inventory, needed)
         plan = _Plan(inventory, needed, heads, Claims.of(tables), frozenset(strict), rescued=rescued)
         for holding in inventory.packs():
             self._judge(plan, holding)
@@ -484,7 +401,7 @@ class _Round:
                 held = disclaim(self._root, plan.claims, plan.heads, leave, taken, self._clock)
         except (StoreError, OSError) as error:
             held = leave
-            what = _few([layout.pack_path(pack_id) for pack_id in sorted(leave)]) or "what was put back"
+            what = few([layout.pack_path(pack_id) for pack_id in sorted(leave)]) or "what was put back"
             self._problems.append(
                 f"claims stay as they are, and so do {what}: no table can be written: {error}"
             )
@@ -509,97 +426,7 @@ class _Round:
         return {h.file.id: footer_of(self._root, h.file.id) for h in needed if h.file.id not in leave}
 
 
-def _guarded(read: Callable[[Path], _T], root: Path) -> _T:
-    """What `read` gives. Raises _Refused where it cannot be read."""
-    try:
-        return read(root)
-    except Changed:
-        raise
-    except (OSError, StoreError) as error:
-        raise _Refused(f"{error}: run fsck --heal") from error
-
-
-def _living(root: Path) -> tuple[list[Head], dict[str, Table]]:
-    """The living heads of all files and all tables, and these. Raises StoreError where one cannot be read."""
-    for name in layout.UNION:
-        if os.path.lexists(root / name) and not (root / name).is_dir():
-            raise StoreError(f"{name} is no folder")
-    heads = Heads(root)
-    found = heads.all()
-    tables = heads.tables()
-    for table in tables.values():  # those, too, that another covers: more heads can only keep more
-        for head in table.heads:
-            found.setdefault(head.key, []).append(head)
-    for where, what in heads.damaged.items():
-        raise StoreError(f"{where} is damaged: {what}")
-    return [head for each in found.values() for head in living(each)], tables
-
-
-def _reach(inventory: Inventory, links: Links, nodes: list[Node], heads: list[Head]) -> Column:
-    """What the roots reach; all of it has to be there."""
-    found = inventory.find(node[1] for node in nodes)
-    absent = [nodes[place] for place in np.flatnonzero(found < 0).tolist()]
-    if absent:
-        names = {head.id: " / ".join(head.commit.path) for head in heads}
-        kind, object_id = absent[0]
-        raise _Missing(
-            f"{kind.name.lower()} {object_id} is missing, which {names.get(object_id, 'a running task')} needs: "
-            "run fsck --heal"
-        )
-    reached = links.reach(found)
-    broken = [number for number in links.absent if reached[number]]
-    if broken:
-        gone = [str(object_id) for number in broken for object_id in links.absent[number]]
-        touched = _touched(inventory, links, set(broken), heads)
-        raise _Missing(f"missing, and needed by {touched}: {_few(gone)}: run fsck --heal")
-    return reached
-
-
-def _touched(inventory: Inventory, links: Links, broken: Collection[int], heads: list[Head]) -> str:
-    """The paths of the heads that reach one of these objects."""
-    paths = []
-    for head in heads:
-        reached = links.reach(inventory.find([head.id]))
-        if reached[list(broken)].any():
-            paths.append(" / ".join(head.commit.path))
-    return _few(paths) or "a running task"
-
-
-def _check_sound(inventory: Inventory, links: Links, needed: Column) -> None:
-    broken = [number for number in links.damaged if needed[number]]
-    if broken:
-        what = [f"{inventory.id(number)} ({links.damaged[number]})" for number in broken]
-        raise _Refused(f"damaged, so that what it names is not known: {_few(what)}: run fsck --heal")
-
-
 def _pack_id(name: str) -> str | None:
     """The id of the pack that a file in the trash is."""
     base = name.rpartition("/")[2]
     return layout.parse_pack_name(base) or layout.parse_hidden_name(base)
-
-
-def _few(texts: list[str]) -> str:
-    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return ", ".join(texts[:_NAMED]) + more
-
-
-def _rescued(inventory: Inventory, needed: Column) -> list[PackFile]:
-    """Packs in the trash that hold what is needed and no pack in packs/ has, those first that were set aside last."""
-    lacking = needed & ~inventory.has(inventory.packs())
-    found = []
-    for holding in inventory.aside():
-        numbers = inventory.of(holding)
-        if lacking[numbers].any():
-            lacking[numbers] = False
-            found.append(holding.file)
-    return found
-
-
-def _put_back(root: Path, file: PackFile) -> int:
-    """Move a pack back to where it is read; durably. Its bytes. Raises Changed, OSError."""
-    target = root / layout.pack_path(file.id)
-    if not trash.move(root / file.name, target) and not target.exists():
-        raise Changed(f"{file.name} is gone since it was listed")
-    fsync_folder(target.parent)
-    fsync_folder(target.parent.parent)
-    return file.size

@@ -1,0 +1,60 @@
+"""A task that is to be run again: its arguments for a script that parses them before `Task.init`, and a simulation."""
+
+from __future__ import annotations
+
+import os
+
+from objstore.errors import NotFound
+from tracker.capture.argparse_ import SECTION
+from tracker.errors import UsageError
+from tracker.sdk import current, identity
+
+_read: dict[str, dict[str, str]] = {}
+
+
+def arguments() -> dict[str, str]:
+    """Name to stored text; nothing where a running task tells them itself, or tells none.
+
+    Nothing, too, where there is no such task: to say so is the business of `Task.init`. Raises BadValue for a bad id.
+    """
+    key = identity.to_run()
+    task = current.get()
+    if (
+        key is None
+        or (task is not None and not task.replays_arguments)
+        or (task is None and current.ordinal())
+    ):
+        return {}
+    if key not in _read:
+        _read[key] = _stored(key)
+    return _read[key]
+
+
+def _stored(key: str) -> dict[str, str]:
+    from tracker import layout
+    from tracker.records import State
+    from tracker.workspace import Workspace
+
+    try:
+        state = State(layout.TASK, Workspace.open().known(key))
+    except NotFound:
+        return {}
+    return {name: str(record["value"]) for name, record in state.section(f"param/{SECTION}").items()}
+
+
+def simulate(key: str, *, reset: bool) -> None:
+    """Make this process, and those it starts, run the task again. Raises UsageError, TaskNotFound."""
+    if current.get() is not None:
+        raise UsageError(
+            "debug_simulate_remote_task has to be called before Task.init, or after the task is closed"
+        )
+    from tracker import state
+    from tracker.workspace import Workspace
+
+    workspace = Workspace.open()
+    thing = workspace.thing(key)
+    if reset:
+        workspace.edit(key, {**state.attempt(thing.state, "reset", hide=True), "status": "created"})
+    _read.pop(key, None)
+    current.begin_anew()
+    os.environ[identity.RUN_TASK] = key
