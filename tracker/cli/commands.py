@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Final
 
 import click
@@ -24,6 +25,7 @@ class Listed:
 COMMANDS: Final = {
     "init": Listed("Begin", "store", "Make an empty store."),
     "demo": Listed("Begin", "store", "Record real training runs, then show, compare, fetch and copy them."),
+    "run": Listed("Begin", "run", "Run a script, with --clearml one that imports clearml."),
     "ls": Listed("Read", "listing", "List tasks."),
     "query": Listed("Read", "listing", "Print the ids of the tasks that fit a query."),
     "show": Listed("Read", "page", "Show one task in full."),
@@ -39,6 +41,7 @@ COMMANDS: Final = {
     "remote": Listed("Share", "remotes", "Name the stores to share with."),
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
+    "import": Listed("Share", "importing", "Take in runs that ClearML recorded offline."),
     "clone": Listed("Share", "remotes", "Copy a store into a new place."),
     "rm": Listed("Care", "removal", "Delete tasks."),
     "restore": Listed("Care", "removal", "Bring back a deleted task."),
@@ -68,7 +71,7 @@ class _Tracker(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"tracker.cli.{COMMANDS[cmd_name].module}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

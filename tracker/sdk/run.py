@@ -15,6 +15,7 @@ from tracker import recorder as recording
 from tracker.errors import RecordingFault
 from tracker.recorder import Recorder
 from tracker.records import Entry
+from tracker.sdk import offline
 from tracker.sdk.exits import ExitWatch, Outcome
 from tracker.sdk.identity import OWNER, RUN_TASK, TASK_ID, Identity
 from tracker.sdk.proposals import Proposals
@@ -53,6 +54,7 @@ class Run:
         self._error: Exception | None = None
         self.captures = Proposals(self.recorder)
         self.captured: frozenset[str] = frozenset()
+        self.offline = identity.owner and offline.is_on()  # the task leaves a session when it ends
         self._undo: list[Undo] = []
         self._finished = False
         self._lock = threading.Lock()
@@ -133,6 +135,8 @@ class Run:
         except KeyboardInterrupt:
             self.recorder.warn("close", "interrupted while closing: the next process seals the rest")
             raise
+        if self.offline and os.getpid() == self._pid:
+            offline.leave(self.workspace, self.identity.key)
         if self._error is not None and self.workspace.config.strict:
             raise RecordingFault(f"the run could not be closed: {self._error}") from self._error
 

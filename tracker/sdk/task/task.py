@@ -21,6 +21,8 @@ from tracker.sdk.task.reports import Reports
 from tracker.sdk.types import TaskTypes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tracker.sdk import identity
 
 _CAPTURES = ("git", "packages", "argparse", "console")
@@ -144,6 +146,50 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         run.begin([])
         current.put(task)
         return task
+
+    # --- offline -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def set_offline(cls, offline_mode: bool = False) -> None:
+        """Let each task that begins from now on leave a session besides: a folder and a zip, to carry elsewhere.
+
+        CLEARML_OFFLINE_MODE=1 does the same. Raises UsageError when it is turned off while a task is open.
+        """
+        from tracker.sdk import offline
+
+        offline.switch(offline_mode)
+
+    @classmethod
+    def is_offline(cls) -> bool:
+        """Whether tasks that begin now leave a session."""
+        from tracker.sdk import offline
+
+        return offline.is_on()
+
+    def get_offline_mode_folder(self) -> Path | None:
+        """The folder of this task's session, written when the task ends; None for a task that leaves none."""
+        from tracker.sdk import offline
+
+        return offline.folder_of(self._key) if self._run is not None and self._run.offline else None
+
+    @classmethod
+    def import_offline_session(
+        cls,
+        session_folder_zip: str | Path,
+        previous_task_id: str | None = None,
+        iteration_offset: int = 0,
+        *,
+        again: bool = False,
+    ) -> str:
+        """Take in an offline session, a zip or folder; returns the id of the task that holds it now.
+
+        ClearML's own become a completed task, or continue `previous_task_id` with `iteration_offset` added to each
+        iteration. One that is here already is not taken in a second time unless `again`. Raises ValueErrors for what is
+        no session, is damaged or hostile (nothing is written then), or an unknown id.
+        """
+        from tracker.sdk import offline
+
+        return offline.take_in(session_folder_zip, previous_task_id, iteration_offset, again=again)
 
     @classmethod
     def import_task(

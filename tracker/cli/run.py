@@ -1,0 +1,34 @@
+"""`tracker run`: a script, in this Python, with what it needs to run unchanged."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from tracker.cli.command import Call, Command
+
+
+@click.command(
+    "run",
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    examples=[("run --clearml train.py --lr 0.1", "a script that imports clearml, unchanged")],
+)
+@click.option("--clearml", is_flag=True, help="Let `import clearml` mean this program.")
+@click.argument("script", type=click.Path())
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(call: Call, clearml: bool, script: str, arguments: tuple[str, ...]) -> None:
+    """Run a Python script with its arguments. Its exit code is that of the command; options stand before SCRIPT.
+
+    A task is recorded where the script calls Task.init.
+    """
+    environment = dict(os.environ)
+    if clearml:
+        from tracker.compat.clearml import search_path
+
+        environment["PYTHONPATH"] = search_path(environment.get("PYTHONPATH", ""))
+    if call.store is not None:
+        environment["TRACKER_DIR"] = str(call.store.absolute())
+    os.execve(sys.executable, [sys.executable, script, *arguments], environment)

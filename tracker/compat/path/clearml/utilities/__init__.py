@@ -1,0 +1,3 @@
+"""Parts of ClearML that scripts import by their own names."""
+
+from __future__ import annotations

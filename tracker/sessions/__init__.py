@@ -1,0 +1,7 @@
+"""Runs that another program recorded offline, taken into the store as tasks. Fetches nothing."""
+
+from __future__ import annotations
+
+from tracker.sessions.importing import Imported, import_session
+
+__all__ = ["Imported", "import_session"]
