@@ -229,7 +229,7 @@ class Compiler:
             return f"({column} <> '')"
         if isinstance(term, Compare):
             wanted = str(term.value)
-            return f"{self._function(lambda text: wanted in text.split(chr(10)))}({column})"
+            return f"{self._function(lambda text: text != '' and wanted in text.split(chr(10)))}({column})"
         fits = _text_test(term)
         return f"{self._function(lambda text: text != '' and any(map(fits, text.split(chr(10)))))}({column})"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.tracker.projection.conftest import fresh, put, state
@@ -262,6 +262,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(terms, orders, st.integers(0, 5), st.one_of(st.none(), st.integers(0, 70)))
+@example(
+    term=Compare(Field("", "models", None), "=", ""), by=[], offset=0, limit=None
+)  # a task without models
 def test_sql_answers_as_plain_python_does(
     made: Made,
     term: Term,
