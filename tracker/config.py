@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from objstore import layout as store_layout
-from tracker import layout
+from tracker import hocon, layout
 from tracker.errors import BadValue
 
 _TRUE = frozenset(("1", "true", "yes", "y", "on", "t"))
@@ -395,13 +395,6 @@ def clearml_conf(environment: Mapping[str, str] = os.environ) -> Path | None:
     return Path(path).expanduser() if path and os.path.isfile(os.path.expanduser(path)) else None
 
 
-def reads_hocon() -> bool:
-    """Whether the extra is installed that clearml.conf is read with."""
-    from importlib.util import find_spec
-
-    return find_spec("pyhocon") is not None
-
-
 def store_in(folder: Path) -> Path:
     """`folder`, or the .tracker in it where that is a store and `folder` itself is none."""
     inside = folder / layout.STORE
@@ -442,13 +435,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _read_conf(path: Path) -> Mapping[str, Any]:
     """A clearml.conf; nothing where the extra that reads it is not installed, which `tracker config` says."""
     try:
-        from pyhocon import ConfigFactory
-    except ImportError:
-        return {}
-    try:
-        tree: Mapping[str, Any] = ConfigFactory.parse_file(str(path)).as_plain_ordered_dict()
-    except OSError:
+        tree = hocon.parse(path.read_text(encoding="utf-8"), path.parent)
+    except (ImportError, OSError):
         return {}
     except Exception as error:  # pyparsing's, pyhocon's, and what broken text brings about in them
         raise Garbled(f"{path} is not valid HOCON: {error}") from error
+    if not isinstance(tree, Mapping):
+        raise Garbled(f"{path} is a HOCON list: settings are names and values")
     return tree

@@ -153,6 +153,7 @@ def test_clearml_conf_is_the_last_word_but_the_default(tmp_path: Path) -> None:
     ("text", "what"),
     [
         ("sdk { ", "not valid HOCON"),
+        ("[1, 2]", "a HOCON list"),
         ("sdk.development.worker.log_stdout: perhaps", "log_stdout .*'perhaps': it must"),
     ],
 )

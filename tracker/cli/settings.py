@@ -8,7 +8,7 @@ import click
 
 from objstore.errors import NotFound
 from tracker import config as sources
-from tracker import settings
+from tracker import hocon, settings
 from tracker.cli import render
 from tracker.cli.command import Call, Command, shared_options
 from tracker.cli.render import Column
@@ -53,7 +53,7 @@ def _list_all(call: Call, show_origin: bool) -> None:
         for place in one.refused:
             render.say(f"tracker: warning: {key} in {place} has no say: {_ELSEWHERE}")
     conf = sources.clearml_conf()
-    if conf is not None and not sources.reads_hocon():
+    if conf is not None and not hocon.is_installed():
         render.say(f"tracker: warning: {conf} is not read: pip install 'dottracker[hocon]' for that")
 
 

@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tracker import hocon
 from tracker.errors import BadValue
 from tracker.sdk.connect import TrackedDict, takes_stored
 from tracker.sdk.execution import text_or_ref
@@ -74,12 +75,9 @@ def _parse_yaml(text: str) -> Any:
 
 
 def _parse_hocon(text: str) -> Any:
-    from pyhocon import ConfigFactory, ConfigTree
-
     if _INCLUDE.search(text):
         raise ValueError("it has an `include`, which could name any file or URL: write what it stands for")
-    found = ConfigFactory.parse_string(text)
-    return found.as_plain_ordered_dict() if isinstance(found, ConfigTree) else found
+    return hocon.parse(text)
 
 
 # --- of a task -------------------------------------------------------------------------------------------------------
