@@ -26,13 +26,15 @@ class Garbled(BadValue):
 class Config:
     """Settings. strict: faults of the environment raise instead of warn; close_timeout: seconds to wait at exit for
     what is still being stored; allow_pickle: load pickled artifacts without being asked; force_read: read files that
-    are stored again, though they look unchanged.
+    are stored again, though they look unchanged; task_reuse_hours (`task.reuse_hours` in a file): how long after its
+    end a task without outputs is begun anew by the next run of its project, name and type.
     """
 
     strict: bool = False
     close_timeout: float = 10.0
     allow_pickle: bool = False
     force_read: bool = False
+    task_reuse_hours: float = 72.0
 
 
 def load(store: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -79,11 +81,23 @@ def _read(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _flat(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Garbled(f"{path} is not valid TOML: {error}") from error
     except OSError:
         return {}
+
+
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a table under `table_setting`."""
+    flat: dict[str, Any] = {}
+    for name, value in found.items():
+        flat.update(
+            {f"{name}_{key}": each for key, each in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return flat
 
 
 def _apply(config: Config, found: Mapping[str, Any], where: str) -> Config:

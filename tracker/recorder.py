@@ -7,6 +7,7 @@ the reporting thread, and knows nothing of what a key means.
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import threading
 import time
@@ -56,6 +57,10 @@ class Recorder:
         self.pid = os.getpid()
         self.keys: dict[str, Entry] = dict(known or {})  # the task's keys as this process knows them
         self.closed = False
+        self.offset = 0  # added to each iteration that is reported
+        self.watch: Callable[[], None] | None = (
+            None  # called about once a second, beside the reporting threads
+        )
         self._attempt = attempt
         self._attach = attach
         self._roll = roll
@@ -90,6 +95,8 @@ class Recorder:
             number = self._declare(title, series)
             if not number:
                 return
+        if self.offset:
+            iteration = self.shifted(iteration)
         try:
             self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
         except (OSError, ValueError) as error:
@@ -98,6 +105,13 @@ class Recorder:
             if type(error).__name__ != "error":  # struct.error: the message must say what was wrong
                 raise
             raise BadValue(f"iteration {iteration!r}: a whole number of 64 bits is expected") from None
+
+    def shifted(self, iteration: Any) -> Any:
+        """An iteration as it is recorded: moved on by the offset of a run that was continued."""
+        try:
+            return operator.index(iteration) + self.offset
+        except TypeError:
+            return iteration  # which is refused, with what was expected, where it is recorded
 
     def set(self, key: str, value: Any, *, of: str | None = None) -> None:
         """Set one key of the task, or of the model `of`; None removes it. Raises TypeError for what is not JSON."""
@@ -142,7 +156,7 @@ class Recorder:
     def plot(self, title: str, series: str, iteration: int, figure: Any) -> None:
         """One plotly figure as a JSON document. A figure that JSON cannot hold costs that figure, not the run."""
         try:
-            self._emit(events.Plot(title, series, iteration, _now() // 1000, figure))
+            self._emit(events.Plot(title, series, self.shifted(iteration), _now() // 1000, figure))
         except TypeError as error:
             self.lose_plot(title, series, error)
             if self.config.strict:
@@ -278,6 +292,8 @@ class Recorder:
     def _beat(self, journal: JournalWriter) -> None:
         beat = time.monotonic() + layout.HEARTBEAT
         while not self._heart.wait(1.0):
+            if self.watch is not None:
+                self.watch()
             if self._roll is not None and journal.last - self._rolled >= layout.ROLL:
                 self._seal_so_far(self._roll)
             if time.monotonic() < beat:

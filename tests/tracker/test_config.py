@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,20 @@ def test_template_shows_the_defaults(checkout: Path) -> None:
     shown = [
         line[2:] for line in text.splitlines() if line.startswith("# ") and " = " in line and line[-1] != "."
     ]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for line in shown:
         name, _, value = line.partition(" = ")
-        assert str(getattr(Config(), name)).lower() == value
+        assert str(getattr(Config(), name.replace(".", "_"))).lower().removesuffix(
+            ".0"
+        ) == value.removesuffix(".0")
+
+
+def test_setting_of_a_table_is_named_by_both() -> None:
+    """As a dotted key, below a header, or in a variable."""
+    for text in ("task.reuse_hours = 1.5", "[task]\nreuse_hours = 1.5"):
+        with tempfile.TemporaryDirectory() as folder:
+            assert config.load(settings(Path(folder), text), {}).task_reuse_hours == 1.5
+    assert config.load(None, {"TRACKER_TASK_REUSE_HOURS": "0"}).task_reuse_hours == 0
 
 
 def test_folders_follow_xdg() -> None:

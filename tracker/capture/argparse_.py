@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -37,10 +37,19 @@ def tap() -> Undo:
 
 
 class ArgparseCapture:
-    """Sets `param/Args/<dest>` for every argument of every parser, those parsed before install included."""
+    """Sets `param/Args/<dest>` for every argument of every parser, those parsed before install included.
+
+    wanted: which arguments, by name; those that are not named as "*" has it, which is True where it is not said.
+    """
 
     name = "argparse"
-    module = "argparse"
+    module: str | None = "argparse"
+
+    def __init__(self, wanted: Mapping[str, bool] | None = None) -> None:
+        self._wanted = dict(wanted or {})
+
+    def _wants(self, name: str) -> bool:
+        return self._wanted.get(name, self._wanted.get("*", True))
 
     def install(self, recorder: Recorder) -> Undo:
         """Records what is known and what is parsed from now on; makes the recorder's overrides defaults."""
@@ -49,9 +58,11 @@ class ArgparseCapture:
 
         def emit(parameters: dict[str, _Parameter]) -> None:
             for name, parameter in parameters.items():
-                recorder.set(f"param/{SECTION}/{name}", parameter)
+                if self._wants(name):
+                    recorder.set(f"param/{SECTION}/{name}", parameter)
 
-        listener = _Listener(guard, emit, recorder.overrides(SECTION) or {})
+        stored = recorder.overrides(SECTION) or {}
+        listener = _Listener(guard, emit, {name: text for name, text in stored.items() if self._wants(name)})
         _tap.listeners.append(listener)
         guard.run(emit, dict(_tap.known))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from tracker import index
+from tracker import attempts, index
 from tracker.errors import BadValue, CorruptRecord
 from tracker.index import reading
 from tracker.records import Ref
@@ -28,10 +28,10 @@ def last_iteration(state: State) -> int:
         return index.last_iteration(state)
 
 
-def last_metrics(state: State) -> dict[str, dict[str, dict[str, float]]]:
+def last_metrics(workspace: Workspace, thing: Thing) -> dict[str, dict[str, dict[str, float]]]:
     """See `index`."""
     with reading(_WHOSE):
-        return index.last_metrics(state)
+        return index.last_metrics(thing.state, lambda ref: workspace.read(thing, ref))
 
 
 def single_values(state: State) -> dict[str, float]:
@@ -41,14 +41,16 @@ def single_values(state: State) -> dict[str, float]:
 
 
 def series(workspace: Workspace, thing: Thing) -> Iterator[Series]:
-    """Every stored piece of every series, in order of segments."""
+    """What counts of every stored piece of every series, in order of segments."""
     from tracker import scalars as columns
 
+    with reading(_WHOSE):
+        cuts = attempts.Cuts(thing.state)
     for segment in thing.state.reports:
         for chunk in segment.scalars:
             with reading(_WHOSE):
                 ref = Ref.parse(chunk["$ref"])
-            yield from columns.decode(workspace.read(thing, ref))
+            yield from attempts.visible(segment, cuts, iter(columns.decode(workspace.read(thing, ref))))
 
 
 def scalars(

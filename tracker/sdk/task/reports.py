@@ -58,7 +58,7 @@ class Reports(Core):
         """`{title: {series: {"last", "min", "max"}}}`, with the single values under `Summary`."""
         from tracker.sdk import reports
 
-        return reports.last_metrics(self._fresh().state)
+        return reports.last_metrics(self._workspace, self._fresh())
 
     def get_reported_single_values(self) -> dict[str, float]:
         """Name to value."""

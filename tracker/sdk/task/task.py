@@ -6,7 +6,7 @@ Each body is one call to a part of `tracker.sdk`: run, parameters, artifacts, mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tracker import names
 from tracker.errors import UsageError
@@ -20,9 +20,15 @@ from tracker.sdk.task.reports import Reports
 from tracker.sdk.types import TaskTypes
 
 if TYPE_CHECKING:
-    from tracker.sdk import identity
+    from tracker.capture import Capture
+    from tracker.sdk import earlier, identity
 
-_CAPTURES = ("git", "packages", "argparse", "console")
+_VERBS: Final = {
+    "init": "created new task id",
+    "reuse": "overwriting (reusing) task id",
+    "continue": "continuing previous task id",
+    "resume": "continuing task id",
+}
 
 
 class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
@@ -49,39 +55,51 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         """Start recording this process as a task, or return the main task when there is one that fits.
 
         The project is the repository's name and the task's name the script's where none is given. Processes of one
-        run (forks, subprocesses, ranks of torchrun and srun) get the same task. Raises BadValue for names under three
-        characters and unknown types, UsageError when the main task is another one.
+        run (forks, subprocesses, ranks of torchrun and srun) get the same task. The last task of that project, name
+        and type is begun anew where it made no artifact and no model (`reuse_last_task_id`), or goes on
+        (`continue_last_task`: True, its id, or the offset of its iterations). Raises BadValue for names under three
+        characters and unknown types, TaskNotFound for a task to go on with, UsageError when the main task is another.
         """
+        from tracker.sdk import earlier, switches
+
         kind = TaskTypes.parse(task_type)
         project = names.check_name("project", project_name) if project_name is not None else None
         name = names.check_name("task", task_name) if task_name is not None else None
         found_tags = tags_of(tags)
+        asked = earlier.wish(reuse_last_task_id, continue_last_task)
+        captures = switches.captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
         with current.lock:
             main = current.get()
             if main is not None:
                 return main._again(project, name, kind)
-            captures = _captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
-            return cls._start(project, name, kind, found_tags, captures)
+            return cls._start(project, name, kind, found_tags, asked, captures)
 
     @classmethod
     def _start(
-        cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
+        cls,
+        project: str | None,
+        name: str | None,
+        kind: str,
+        tags: list[str],
+        asked: earlier.Wish,
+        captures: list[str | Capture],
     ) -> Task:
-        from tracker.sdk import defaults, identity
+        from tracker.sdk import defaults, earlier, seed
         from tracker.sdk.run import Run, first_keys
 
         project = project or defaults.project_name()
         name = name or defaults.task_name()
         workspace = defaults.workspace()
-        who = identity.of_process(project, name, current.ordinal())
-        run = Run(workspace, who)
-        task = cls._make(workspace, who.key, run)
-        run.begin(first_keys(who, project, name, kind, tags))
+        with earlier.beginning(workspace, project, name, kind, asked, current.ordinal()) as begun:
+            who = begun.identity
+            run = Run(workspace, begun)
+            task = cls._make(workspace, who.key, run)
+            run.begin(first_keys(begun, project, name, kind, tags))
         current.put(task)
+        seed.sow()
         run.capture(captures if who.owner else [c for c in captures if c == "console"])
         if who.owner:
-            verb = "continuing task id" if run.resumed else "created new task id"
-            say(f"{verb}={who.key} ({project} / {name})")
+            say(f"{_VERBS[begun.reason]}={who.key} ({task.get_project_name()} / {task.name})")
         return task
 
     def _again(self, project: str | None, name: str | None, kind: str) -> Task:
@@ -112,11 +130,11 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
 
     @classmethod
     def _join(cls, who: identity.Identity) -> Task:
-        from tracker.sdk import defaults
+        from tracker.sdk import defaults, earlier
         from tracker.sdk.run import Run
 
         workspace = defaults.workspace()
-        run = Run(workspace, who)
+        run = Run(workspace, earlier.joined(workspace, who))
         task = cls._make(workspace, who.key, run)
         run.begin([])
         current.put(task)
@@ -163,15 +181,3 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
 
     def __repr__(self) -> str:
         return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"
-
-
-def _captures(parser: Any, frameworks: Any, streams: Any) -> list[str]:
-    """The captures to install, after Task.init's switches."""
-    chosen = set(_CAPTURES)
-    if not parser:
-        chosen.discard("argparse")
-    if isinstance(frameworks, Mapping) and not frameworks.get("detect_repository", True):
-        chosen -= {"git", "packages"}
-    if not streams or (isinstance(streams, Mapping) and not any(streams.values())):
-        chosen.discard("console")
-    return sorted(chosen)
