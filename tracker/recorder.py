@@ -286,12 +286,12 @@ class Recorder:
         self._beating = True
         with suppress(RuntimeError):  # while the interpreter ends none can be started, and none is needed
             threading.Thread(
-                target=self._beat, args=(self._journal,), name="tracker-heartbeat", daemon=True
+                target=self._beat, args=(self._journal, self._heart), name="tracker-heartbeat", daemon=True
             ).start()
 
-    def _beat(self, journal: JournalWriter) -> None:
+    def _beat(self, journal: JournalWriter, ended: threading.Event) -> None:
         beat = time.monotonic() + layout.HEARTBEAT
-        while not self._heart.wait(1.0):
+        while not ended.wait(1.0):
             if self.watch is not None:
                 self.watch()
             if self._roll is not None and journal.last - self._rolled >= layout.ROLL:
@@ -343,6 +343,18 @@ class Recorder:
                 self._emit(events.End())
             self.closed = True
             self._journal.close()
+
+    def begin_anew(self) -> None:
+        """Go on as another writer, in the next attempt; what was reported so far is left to one that has ended."""
+        with self._guard:
+            before = self._journal
+            self._heart.set()
+            self._heart = threading.Event()
+            self._series = {}
+            self._attempt += 1
+            self._open()
+            before.append(*events.encode(events.End()))
+            before.close()
 
     def _reopen(self) -> None:
         """In a forked child: leave the parent's journal alone, and take one of its own at the first report."""

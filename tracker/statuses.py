@@ -55,6 +55,8 @@ _OPEN: Final = frozenset(("created", "in_progress"))
 # What people go on saying about a task that is over: how it is called, filed and described, not what it did.
 _ALWAYS: Final = frozenset(("name", "project", "comment", "progress"))
 _ALWAYS_BELOW: Final = ("tag/", "system_tag/", "param/properties/", "runtime/", "health/")
+_OUTCOME: Final = frozenset(("progress", "initial_iteration", "published"))
+_OUTCOME_BELOW: Final = ("artifact/", "model/output/", "single/", "runtime/", "health/")
 _OUTPUTS: Final = ("artifact/", "model/")
 
 
@@ -67,12 +69,19 @@ def refused(status: str, keys: Iterable[str]) -> list[str]:
     """Those of the keys that a task of this status keeps as they are."""
     if status in _OPEN:
         return []
-    return [key for key in keys if key not in _ALWAYS and not key.startswith(_ALWAYS_BELOW)]
+    # Weights may be stored after their run has ended, and would else belong to nobody.
+    always = _ALWAYS_BELOW if status == "published" else (*_ALWAYS_BELOW, "model/")
+    return [key for key in keys if key not in _ALWAYS and not key.startswith(always)]
 
 
 def are_outputs(keys: Iterable[str]) -> bool:
     """Whether all of these keys name artifacts or models."""
     return all(key.startswith(_OUTPUTS) for key in keys)
+
+
+def outcome(keys: Iterable[str]) -> list[str]:
+    """Those of the keys that a run has made of the task: what a reset takes away."""
+    return [key for key in keys if key in _OUTCOME or key.startswith(_OUTCOME_BELOW)]
 
 
 def change(status: str, now: int, reason: str = "", message: str = "") -> dict[str, Any]:

@@ -89,6 +89,25 @@ class Run:
         if self.identity.owner:
             self.recorder.set(f"attempt/{self.attempt}", start)
 
+    def begin_anew(self) -> None:
+        """Hide what this run and those before it have reported and made; it goes on as the next attempt."""
+        from tracker import seal, statuses
+
+        self.recorder.begin_anew()
+        self.recorder.set(
+            "status", "in_progress"
+        )  # or the writer that has ended would seem to be the run's owner
+        seal.seal(self.workspace.store, self.identity.key)  # what was is a commit of its own
+        self.attempt += 1
+        state = self.workspace.thing(self.identity.key).state
+        now = time.time_ns() // 1000
+        changes = dict.fromkeys(statuses.outcome(state.keys), None)
+        for key, value in {**changes, **attempt(state, "reset", hide=True), "progress": 0}.items():
+            self.recorder.set(key, value)
+        for key, value in statuses.change("in_progress", now).items():
+            self.recorder.set(key, value)
+        self.recorder.offset = 0
+
     def _own_environment(self) -> None:
         """Tell child processes which run they are part of."""
         before = {name: os.environ.get(name) for name in (TASK_ID, OWNER, "TRACKER_DIR")}

@@ -42,6 +42,20 @@ class Reports(Core):
 
         return reports.last_iteration(self._fresh().state)
 
+    def get_initial_iteration(self) -> int:
+        """What is added to each iteration that is reported: 0, or where a run goes on that was continued."""
+        return int(self._state.get("initial_iteration", 0))
+
+    def set_initial_iteration(self, offset: int = 0) -> int:
+        """Add `offset` to each iteration from now on, never to single values; returns it. Raises BadValue."""
+        if not isinstance(offset, int) or isinstance(offset, bool):
+            raise BadValue(f"an iteration offset is a whole number, not {offset!r}")
+        if self._run is None:
+            self.set_key("initial_iteration", offset)
+        else:
+            self._run.shift(offset)
+        return offset
+
     def get_reported_scalars(
         self, max_samples: int = 0, x_axis: str = "iter"
     ) -> dict[str, dict[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tracker import names
-from tracker.errors import UsageError
+from tracker.errors import BadValue, UsageError
 from tracker.notice import say
 from tracker.sdk import current
 from tracker.sdk.task.artifacts import Outputs
@@ -114,6 +114,108 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
                     "close it first"
                 )
         return self
+
+    @classmethod
+    def create(
+        cls,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        task_type: str | None = None,
+        repo: str | None = None,
+        branch: str | None = None,
+        commit: str | None = None,
+        script: str | None = None,
+        working_directory: str | None = None,
+        packages: bool | Sequence[str] | None = None,
+        requirements_file: str | None = None,
+        docker: str | None = None,
+        docker_args: str | None = None,
+        docker_bash_setup_script: str | Sequence[str] | None = None,
+        argparse_args: Sequence[tuple[str, str]] | None = None,
+        base_task_id: str | None = None,
+        add_task_init_call: bool = True,
+        force_single_script_file: bool = False,
+        binary: str | None = None,
+        module: str | None = None,
+        detect_repository: bool = True,
+    ) -> Task:
+        """Make a draft without running anything: with names alone an empty one, else with what it is to run.
+
+        `repo` is a URL, which is not contacted, or a folder, which git is asked about; the project is the main task's
+        where none is given; `base_task_id` names a task whose record is the beginning. Raises BadValue.
+        """
+        from tracker.sdk import creation, defaults
+
+        main = current.get()
+        if project_name is None and main is None:
+            raise BadValue("Task.create needs a project_name where no task runs")
+        project = main.get_project_name() if project_name is None and main else project_name
+        name = defaults.task_name() if task_name is None else task_name
+        code = creation.Code(
+            repo,
+            branch,
+            commit,
+            script,
+            module,
+            working_directory,
+            binary,
+            packages,
+            requirements_file,
+            add_task_init_call,
+            force_single_script_file,
+            detect_repository,
+        )
+        kind = TaskTypes.parse(task_type)
+        keys = creation.execution(code, docker, docker_args, docker_bash_setup_script, argparse_args)
+        workspace = main.workspace if main else defaults.workspace()
+        if base_task_id:
+            base = creation.copied(base_task_id, workspace.thing(base_task_id).state)
+            kind = kind if task_type is not None else str(base.get("type", kind))
+            keys = {**base, **keys}
+        checked = names.check_name("project", project), names.check_name("task", name)
+        return cls._make(workspace, creation.create(workspace, *checked, kind, keys))
+
+    @classmethod
+    def clone(
+        cls,
+        source_task: Task | str | None = None,
+        name: str | None = None,
+        comment: str | None = None,
+        parent: str | None = None,
+        project: str | None = None,
+    ) -> Task:
+        """Copy a task as a draft: what it was to run, with its parameters, tags and input models; nothing it has made.
+
+        It is called "Clone Of NAME" where no name is given; `project` is an id or a name. Raises WrongKind (an
+        AssertionError) where `source_task` is neither Task nor id, TaskNotFound, BadValue.
+        """
+        from tracker.sdk import creation, defaults
+
+        key = creation.source_of(source_task)
+        main = current.get()
+        workspace = (
+            source_task.workspace if isinstance(source_task, Task) else main.workspace if main else None
+        )
+        workspace = workspace or defaults.workspace()
+        made = creation.clone(workspace, key, name, comment, parent, project)
+        return cls._make(workspace, made)
+
+    @classmethod
+    def set_random_seed(cls, random_seed: int | bool | None) -> None:
+        """The seed that the next Task.init gives to random, numpy, torch and tensorflow, where those are imported.
+
+        None and False: none; True: 1337, the default. Raises BadValue.
+        """
+        from tracker.sdk import seed
+
+        seed.choose(random_seed)
+
+    @classmethod
+    def get_random_seed(cls) -> int | None:
+        """That seed."""
+        from tracker.sdk import seed
+
+        return seed.chosen()
 
     @classmethod
     def current_task(cls) -> Task | None:
