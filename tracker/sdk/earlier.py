@@ -245,7 +245,7 @@ def _last(workspace: Workspace, project: str, name: str, kind: str) -> str | Non
 def _remember(workspace: Workspace, project: str, name: str, kind: str, key: str) -> None:
     path = _pointer(workspace, project, name, kind)
     with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
         new.write_text(key, encoding="ascii")
         new.replace(path)
@@ -273,7 +273,7 @@ class _Claims:
         """Whether nobody else holds the task."""
         path = self._folder / key
         try:
-            self._folder.mkdir(exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except OSError:
             return False

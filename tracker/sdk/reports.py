@@ -28,10 +28,10 @@ def last_iteration(state: State) -> int:
         return index.last_iteration(state)
 
 
-def last_metrics(workspace: Workspace, thing: Thing) -> dict[str, dict[str, dict[str, float]]]:
+def last_metrics(state: State, read: index.Read | None = None) -> dict[str, dict[str, dict[str, float]]]:
     """See `index`."""
     with reading(_WHOSE):
-        return index.last_metrics(thing.state, lambda ref: workspace.read(thing, ref))
+        return index.last_metrics(state, read)
 
 
 def single_values(state: State) -> dict[str, float]:

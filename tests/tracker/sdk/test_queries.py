@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
             task = Task.init(
                 project, name, kind, tags, auto_connect_frameworks=False, auto_connect_streams=False
             )
-            {"completed": task.close, "failed": task.mark_failed, "stopped": task.mark_stopped}[status]()
+            task.close() if status == "completed" else task.mark_failed() if status == "failed" else task.mark_stopped()
             found[f"{project}: {name}"] = task.id
     return folder, found
 
