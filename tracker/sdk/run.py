@@ -8,6 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tracker import layout
@@ -102,7 +103,8 @@ class Run:
         state = self.workspace.thing(self.identity.key).state
         now = time.time_ns() // 1000
         changes = dict.fromkeys(statuses.outcome(state.keys), None)
-        for key, value in {**changes, **attempt(state, "reset", hide=True), "progress": 0}.items():
+        before = replace(state, segments=tuple(s for s in state.segments if s.writer != self.recorder.writer))
+        for key, value in {**changes, **attempt(before, "reset", hide=True), "progress": 0}.items():
             self.recorder.set(key, value)
         for key, value in statuses.change("in_progress", now).items():
             self.recorder.set(key, value)

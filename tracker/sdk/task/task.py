@@ -131,7 +131,7 @@ class Task(Identity, Lifecycle, Parameters, Outputs, Reports):
         docker: str | None = None,
         docker_args: str | None = None,
         docker_bash_setup_script: str | Sequence[str] | None = None,
-        argparse_args: Sequence[tuple[str, str]] | None = None,
+        argparse_args: Sequence[tuple[str, Any]] | None = None,
         base_task_id: str | None = None,
         add_task_init_call: bool = True,
         force_single_script_file: bool = False,
