@@ -57,10 +57,12 @@ def test_every_file_of_the_template_is_in_git(checkout: Path) -> None:
 def test_the_template_shows_every_setting_with_its_default(tmp_path: Path) -> None:
     """Uncommenting all of config.toml changes nothing, and leaves no setting out."""
     shown = re.findall(
-        r"(?m)^# (\w+ = .+)$", (template_dir() / layout.CONFIG_FILE).read_text(encoding="utf-8")
+        r"(?m)^# ([\w.]+ = .+)$", (template_dir() / layout.CONFIG_FILE).read_text(encoding="utf-8")
     )
     (tmp_path / layout.CONFIG_FILE).write_text("\n".join(shown), encoding="utf-8")
-    assert [line.split(" = ")[0] for line in shown] == [field.name for field in fields(Config)]
+    assert [line.split(" = ")[0].replace(".", "_") for line in shown] == [
+        field.name for field in fields(Config)
+    ]
     assert load(tmp_path, environment={}) == Config()
 
 

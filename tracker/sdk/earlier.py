@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from objstore import layout as store_layout
+from objstore.errors import StoreError
 from objstore.layout import is_key
 from tracker import layout
-from tracker.errors import BadValue, TaskNotFound
+from tracker.errors import BadValue, CorruptRecord, TaskNotFound, TrackerError
 from tracker.notice import say
 from tracker.sdk import identity
 from tracker.sdk.identity import Identity
@@ -154,18 +155,17 @@ def _find(
         return None
     try:
         thing = workspace.thing(key)
-    except TaskNotFound:
-        return None
-    state = thing.state
-    same = [state.get(field) for field in ("project", "name", "type")] == [project, name, kind]
-    hours = workspace.config.task_reuse_hours
-    if not same or state.kind != layout.TASK or state.get("deleted") or thing.alive:
-        return None
-    if not fits(thing, hours, time.time()):
-        return None
-    _seal(workspace, key)  # so that what it was is a commit of its own
-    reason = "continue" if asked.continues else "reuse"
-    return Beginning(Identity(key, True, False), reason, workspace.thing(key))
+        state = thing.state
+        same = [state.get(field) for field in ("project", "name", "type")] == [project, name, kind]
+        if not same or state.kind != layout.TASK or state.get("deleted") or thing.alive:
+            return None
+        if not fits(thing, workspace.config.task_reuse_hours, time.time()):
+            return None
+        _seal(workspace, key)  # so that what it was is a commit of its own
+        thing = workspace.thing(key)
+    except (TrackerError, StoreError, OSError):
+        return None  # what cannot be read, or sealed on a full disk, is left as it is
+    return Beginning(Identity(key, True, False), "continue" if asked.continues else "reuse", thing)
 
 
 def _may_go_on(thing: Thing, hours: float, now: float) -> bool:
@@ -211,6 +211,8 @@ def _offset(found: Beginning, asked: Wish) -> int | None:
         return 0 if found.identity.owner else None
     if asked.offset is not None:
         return asked.offset
+    if found.thing is not None and found.thing.alive and not found.identity.owner:
+        return None  # the first process of the run has said it by now
     if not asked.continues or found.thing is None:
         # A job that was taken away and starts again counts by itself, from its last checkpoint.
         return 0 if found.identity.owner else None
@@ -218,11 +220,17 @@ def _offset(found: Beginning, asked: Wish) -> int | None:
 
 
 def next_iteration(thing: Thing) -> int:
-    """One past the last iteration that was reported; 0 where nothing was."""
+    """One past the last iteration that was reported; 0 where nothing was, or what was cannot be read."""
     from tracker import index
 
-    with index.reading(thing.key):
-        return max((summary["max_step"] + 1 for summary in index.summaries(thing.state).values()), default=0)
+    try:
+        with index.reading(thing.key):
+            return max(
+                (summary["max_step"] + 1 for summary in index.summaries(thing.state).values()), default=0
+            )
+    except CorruptRecord as error:
+        say(f"iterations are not shifted: {error}")
+        return 0
 
 
 # --- what ran last ---------------------------------------------------------------------------------------------------

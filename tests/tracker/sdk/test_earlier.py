@@ -310,3 +310,30 @@ def test_many_tasks_in_one_process_one_after_another(start: Start) -> None:
     found = [ended(start, name=f"run {n}", points=n + 1) for n in range(4)]
     assert len(set(found)) == 4
     assert [len(xs(key)) for key in found] == [1, 2, 3, 4]
+
+
+def test_damaged_task_is_not_reused(start: Start) -> None:
+    """What cannot be read is left as it is, and a training is not kept from starting."""
+    first = ended(start)
+    (head,) = Path(".tracker/refs").glob(f"*/{first}.*")
+    head.write_bytes(head.read_bytes()[:-5])
+    for pack in Path(".tracker/packs").glob("*/*.pack"):
+        pack.write_bytes(b"")
+    assert ended(start) != first
+
+
+def test_child_process_has_its_parents_offset(start: Start, tmp_path: Path) -> None:
+    """Whatever it says itself: the run that it is part of goes on already."""
+    from tests.scripts import QUIET, Scripts
+
+    first = ended(start)
+    task = start(continue_last_task=True)
+    task.get_logger().report_scalar("t", "s", 7.0, 0)
+    source = f"""
+        from tracker import Task
+        task = Task.init("sdk", "run", continue_last_task=True, auto_connect_arg_parser=False, {QUIET})
+        task.get_logger().report_scalar("t", "s", 8.0, 1)
+        """
+    Scripts(tmp_path).run(source)
+    task.close()
+    assert xs(first) == [0, 1, 2, 3, 4]
