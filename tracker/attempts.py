@@ -27,13 +27,18 @@ class Cuts:
         self._first: dict[Name, dict[int, int]] = {}  # series -> attempt -> its least step
         if "attempt/2" not in state.keys:
             return  # as almost always
+        joined: set[int] = (
+            set()
+        )  # attempts beside others, or after one that was completed: they repeat nothing
         for number, value in state.section("attempt").items():
             if number.isdecimal():
                 self._started[int(number)] = state.keys[f"attempt/{number}"].stamp
+                if isinstance(value, dict) and value.get("reason") == "join":
+                    joined.add(int(number))
                 if isinstance(value, dict) and isinstance(value.get("from"), int):
                     self._from[int(number)] = value["from"]
         for segment in state.reports:
-            for chunk in segment.scalars:
+            for chunk in segment.scalars if segment.attempt not in joined else ():
                 for title, series, summary in chunk["series"]:
                     known = self._first.setdefault((title, series), {})
                     least = int(summary["min_step"])

@@ -127,3 +127,11 @@ def test_single_attempt_costs_nothing(made: Made) -> None:
     segment = made.writer("a", 1, 50, {"loss": [5, 1, 0]})
     assert attempts.Cuts(made.state).of(segment, ("t", "loss")) is None
     assert made.shown() == {"loss": [(5, 0.0), (1, 0.0), (0, 0.0)]}
+
+
+def test_process_that_joined_takes_nobodys_place(made: Made) -> None:
+    """Many processes under one id, of which none knows that it is a rank: all that they report counts."""
+    made.keys["attempt/2"] = Entry({"reason": "join"}, 100, "w")
+    made.writer("a", 1, 50, {"loss": [0, 8, 16]})
+    made.writer("b", 2, 150, {"loss": [1, 9, 17]})
+    assert [step for step, _ in made.shown()["loss"]] == [0, 8, 16, 1, 9, 17]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tracker.workspace import Workspace
 
 _LAST: Final = f"{store_layout.CACHE}/last"
+_LAST_MOST: Final = 32  # files: a store of a thousand tasks is to be a few files
+_LAST_KEPT: Final = 24
 _CLAIMS: Final = f"{store_layout.CACHE}/claims"
 _YES: Final = frozenset(("1", "true", "yes", "y", "on", "t"))
 
@@ -67,8 +69,10 @@ def wish(reuse: object, go_on: object) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a run begins. reason: init, resume, reuse or continue; thing: the earlier task, as it stood; offset: added to
-    each iteration, None: as the task has it.
+    """How a run begins. thing: the earlier task, as it stood; offset: added to each iteration, None: as the task has it.
+
+    reason: init; resume, after a run that did not complete; join, beside others or after one that did, whose place it
+    does not take; reuse; continue.
     """
 
     identity: Identity
@@ -79,7 +83,7 @@ class Beginning:
     @property
     def resumes(self) -> bool:
         """Whether what was there goes on to count."""
-        return self.reason in ("resume", "continue")
+        return self.reason in ("resume", "join", "continue")
 
 
 @contextmanager
@@ -137,7 +141,16 @@ def _shared(workspace: Workspace, who: Identity) -> Beginning:
         thing = workspace.thing(who.key)
     except TaskNotFound:
         return Beginning(who)
-    return Beginning(who, "resume" if thing.state.get("name") is not None else "init", thing)
+    if thing.state.get("name") is None:
+        return Beginning(who, "init", thing)
+    again = _is_restarted() or not (thing.alive or thing.state.get("status") == "completed")
+    return Beginning(who, "resume" if again else "join", thing)
+
+
+def _is_restarted() -> bool:
+    """Whether the launcher says that this job was taken away and starts again."""
+    counts = (os.environ.get(name, "") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(count.isdecimal() and int(count) > 0 for count in counts)
 
 
 def _find(
@@ -257,6 +270,16 @@ def _remember(workspace: Workspace, project: str, name: str, kind: str, key: str
         new = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
         new.write_text(key, encoding="ascii")
         new.replace(path)
+        _forget_some(path.parent)
+
+
+def _forget_some(folder: Path) -> None:
+    """Where there are many, keep those of the last runs."""
+    found = list(os.scandir(folder))
+    if len(found) > _LAST_MOST:
+        found.sort(key=lambda entry: entry.stat().st_mtime_ns)
+        for entry in found[: len(found) - _LAST_KEPT]:
+            os.unlink(entry.path)
 
 
 class _Claims:

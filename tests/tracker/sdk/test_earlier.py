@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from objstore.ids import ObjectId
-from tracker import OutputModel, Task, reader, removal
+from tracker import OutputModel, Task, attempts, reader, removal
 from tracker.cli.history import steps
 from tracker.errors import BadValue, TaskNotFound
 from tracker.workspace import Workspace
@@ -337,3 +337,37 @@ def test_child_process_has_its_parents_offset(start: Start, tmp_path: Path) -> N
     Scripts(tmp_path).run(source)
     task.close()
     assert xs(first) == [0, 1, 2, 3, 4]
+
+
+def test_few_files_are_remembered(start: Start) -> None:
+    """Of many names those of the last runs; each is known right after it has run."""
+    for n in range(40):
+        task = start(name=f"run {n}")
+        task.close()
+        assert start(name=f"run {n}").id == task.id
+        Task.current_task().close()  # type: ignore[union-attr]
+    assert len(list(Path(".tracker/cache/last").iterdir())) <= 32
+
+
+def test_how_a_named_task_goes_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure its points are repeated; after a completed run others are added; a restart is always a repeat."""
+    key = "ab" * 16
+    monkeypatch.setenv("TRACKER_TASK_ID", key)
+    shown = []
+    for reported, end, restarts in (
+        ((0, 1, 2), "failed", "0"),
+        ((1, 2), "completed", "0"),
+        ((0, 2), "completed", "0"),
+        ((2,), "failed", "1"),
+    ):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+        task = start()
+        for step in reported:
+            task.get_logger().report_scalar("t", "s", 0.0, step)
+        getattr(task, f"mark_{end}")()
+        state = Workspace.open().thing(key).state
+        counted = [(s.attempt, attempts.Cuts(state).of(s, ("t", "s"))) for s in state.reports]
+        shown.append(sorted(counted))
+    assert shown[1] == [(1, 1), (2, None)]
+    assert shown[2] == [(1, 1), (2, None), (3, None)]
+    assert shown[3] == [(1, 1), (2, 2), (3, 2), (4, None)]

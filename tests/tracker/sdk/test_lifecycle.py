@@ -264,6 +264,6 @@ def test_every_member_is_told(draft: Task) -> None:
     for name in (
         *("mark_started", "started", "mark_completed", "completed", "mark_failed", "mark_stopped", "stopped"),
         *("mark_stop_request", "publish", "publish_on_completion", "set_archived", "get_archived", "reset"),
-        *("delete", "wait_for_status", "register_abort_callback", "DeleteError"),
+        *("delete", "wait_for_status", "register_abort_callback", "DeleteError", "TaskStatusEnum"),
     ):
         assert hasattr(Lifecycle, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from tracker.sdk import current
 from tracker.sdk.task.core import Core
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tracker.workspace import Workspace
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tracker.errors import BadValue, DeleteError, UsageError
 from tracker.sdk import current
 from tracker.sdk.task.core import Core
-
-if TYPE_CHECKING:
-    from tracker.statuses import TaskStatus
+from tracker.statuses import TaskStatus
 
 
 class Lifecycle(Core):
     """States and their changes. A change that is not legal is refused in silence unless asked otherwise."""
 
     DeleteError = DeleteError
+    TaskStatusEnum = TaskStatus
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -43,8 +42,6 @@ class Lifecycle(Core):
         check_interval_sec: float = 60.0,
     ) -> None:
         """Return when the task has one of these statuses; raises UsageError (a RuntimeError) for one of the others."""
-        from tracker.statuses import TaskStatus
-
         wanted = {TaskStatus.parse(each) for each in _each(status)}
         fatal = {TaskStatus.parse(each) for each in _each(raise_on_status)}
         while (now := self.get_status()) not in wanted:

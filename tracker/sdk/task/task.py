@@ -28,6 +28,7 @@ _VERBS: Final = {
     "reuse": "overwriting (reusing) task id",
     "continue": "continuing previous task id",
     "resume": "continuing task id",
+    "join": "continuing task id",
 }
 
 
