@@ -69,7 +69,7 @@ def wish(reuse: object, go_on: object) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a run begins. thing: the earlier task, as it stood; offset: added to each iteration, None: as the task has it.
+    """How a run begins. thing: the earlier task, as it stood; offset: added to iterations, None: as the task has it.
 
     reason: init; resume, after a run that did not complete; join, beside others or after one that did, whose place it
     does not take; reuse; continue.
