@@ -3,6 +3,8 @@
 TrackerError
 ├── UsageError      (RuntimeError)     a call that does not fit the state of things, e.g. a second main task
 ├── BadValue        (ValueError)       an argument that is not what was expected
+│   └── WrongKind   (AssertionError)   one of the wrong type, where ClearML asserts
+├── DeleteError     (RuntimeError)     a task that is to be deleted and cannot be
 ├── TaskNotFound    (ValueError, LookupError)
 ├── CorruptRecord   (ValueError)       a committed record or a journal event that cannot be read
 ├── UnsafeArtifact  (PermissionError)  loading it would run code from the artifact
@@ -23,6 +25,14 @@ class UsageError(TrackerError, RuntimeError):
 
 class BadValue(TrackerError, ValueError):
     """An argument that is not what was expected."""
+
+
+class WrongKind(BadValue, AssertionError):
+    """An argument of the wrong type, where ClearML asserts what it is."""
+
+
+class DeleteError(TrackerError, RuntimeError):
+    """A task that is to be deleted and cannot be: it is published, or runs."""
 
 
 class TaskNotFound(TrackerError, ValueError, LookupError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from tracker import attempts
 from tracker.errors import CorruptRecord
 from tracker.records import Ref, State
 
@@ -27,16 +28,13 @@ FIELDS: Final = ("created", "updated", "name", "project", "status", "type", "ite
 # --- reports ---------------------------------------------------------------------------------------------------------
 
 
-def summaries(state: State) -> dict[tuple[str, str], Summary]:
-    """The summary of every series, over all segments."""
+def summaries(state: State, read: Read | None = None) -> dict[tuple[str, str], Summary]:
+    """The summary of every series, over all segments; what counts of a run that was resumed `read` tells exactly."""
     from tracker.scalars import merge_summaries
 
     found: dict[tuple[str, str], Summary] = {}
-    for segment in state.reports:
-        for chunk in segment.scalars:
-            for title, series, summary in chunk["series"]:
-                name = (title, series)
-                found[name] = merge_summaries(found[name], summary) if name in found else summary
+    for name, summary in attempts.summaries(state, read):
+        found[name] = merge_summaries(found[name], summary) if name in found else summary
     return found
 
 
@@ -52,12 +50,12 @@ def single_values(state: State) -> dict[str, float]:
     return {name: number_from_json(item["value"]) for name, item in state.section("single").items()}
 
 
-def last_metrics(state: State) -> dict[str, dict[str, dict[str, float]]]:
+def last_metrics(state: State, read: Read | None = None) -> dict[str, dict[str, dict[str, float]]]:
     """`{title: {series: {"last", "min", "max"}}}`, with the single values under `Summary`."""
     from tracker.scalars import number_from_json
 
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for (title, series), summary in summaries(state).items():
+    for (title, series), summary in summaries(state, read).items():
         values: dict[str, Any] = dict(summary)
         found.setdefault(title, {})[series] = {k: number_from_json(values[k]) for k in ("last", "min", "max")}
     for name, value in single_values(state).items():

@@ -7,6 +7,7 @@ the reporting thread, and knows nothing of what a key means.
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import threading
 import time
@@ -62,6 +63,10 @@ class Recorder:
         self.keys: dict[str, Entry] = dict(known or {})  # the task's keys as this process knows them
         self.closed = False
         self.replays = False  # whether a stored task is run again
+        self.offset = 0  # added to each iteration that is reported
+        self.watch: Callable[[], None] | None = (
+            None  # called about once a second, beside the reporting threads
+        )
         self._attempt = attempt
         self._attach = attach
         self._roll = roll
@@ -98,6 +103,8 @@ class Recorder:
             number = self._declare(title, series, None)
             if not number:
                 return
+        if self.offset:
+            iteration = self.shifted(iteration)
         try:
             self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
         except Exception as error:  # noqa: BLE001 - sorted there, where it costs no point that is taken anything
@@ -106,6 +113,7 @@ class Recorder:
     def model_scalar(self, of: str, title: str, series: str, value: float, iteration: int) -> None:
         """One point of the model `of`."""
         number = self._series.get((title, series, of)) or self._declare(title, series, of)
+        iteration = self.shifted(iteration)
         try:
             if number:
                 self._append(2, _pack_scalar(number, iteration, _now() // 1000, value))
@@ -120,6 +128,13 @@ class Recorder:
             raise BadValue(f"iteration {iteration!r}: a whole number of 64 bits is expected") from None
         else:
             raise error
+
+    def shifted(self, iteration: Any) -> Any:
+        """An iteration as it is recorded: moved on by the offset of a run that was continued."""
+        try:
+            return operator.index(iteration) + self.offset
+        except TypeError:
+            return iteration  # which is refused, with what was expected, where it is recorded
 
     def set(self, key: str, value: Any, *, of: str | None = None) -> None:
         """Set one key of the task, or of the model `of`; None removes it. Raises TypeError for what is not JSON.
@@ -195,7 +210,8 @@ class Recorder:
             kept: Any = {"$ref": self.hold(data)} if len(data) > layout.INLINE_MAX else Fragment(data)
         except RecordingFault:
             return  # which was said
-        self._emit(events.Plot(title, series, iteration, _now() // 1000, kept, of, kind, content))
+        step = self.shifted(iteration)
+        self._emit(events.Plot(title, series, step, _now() // 1000, kept, of, kind, content))
 
     def sample(
         self,
@@ -209,7 +225,8 @@ class Recorder:
         of: str | None = None,
     ) -> None:
         """One file of a moment of the run, already stored or elsewhere; see `events.Sample`."""
-        self._emit(events.Sample(title, series, iteration, _now() // 1000, kind, content, history, of))
+        step = self.shifted(iteration)
+        self._emit(events.Sample(title, series, step, _now() // 1000, kind, content, history, of))
 
     def lose_plot(self, title: str, series: str, error: Exception) -> None:
         """Say, once, that a figure could not be read."""
@@ -356,12 +373,14 @@ class Recorder:
         self._beating = True
         with suppress(RuntimeError):  # while the interpreter ends none can be started, and none is needed
             threading.Thread(
-                target=self._beat, args=(self._journal,), name="tracker-heartbeat", daemon=True
+                target=self._beat, args=(self._journal, self._heart), name="tracker-heartbeat", daemon=True
             ).start()
 
-    def _beat(self, journal: JournalWriter) -> None:
+    def _beat(self, journal: JournalWriter, ended: threading.Event) -> None:
         beat = time.monotonic() + layout.HEARTBEAT
-        while not self._heart.wait(1.0):
+        while not ended.wait(1.0):
+            if self.watch is not None:
+                self.watch()
             much = journal.last - self._rolled >= layout.ROLL or self._held >= layout.ROLL_HELD
             if self._roll is not None and much:
                 self._seal_so_far(self._roll)
@@ -412,6 +431,18 @@ class Recorder:
                 self._emit(events.End())
             self.closed = True
             self._journal.close()
+
+    def begin_anew(self) -> None:
+        """Go on as another writer, in the next attempt; what was reported so far is left to one that has ended."""
+        with self._guard:
+            before = self._journal
+            self._heart.set()
+            self._heart = threading.Event()
+            self._series = {}
+            self._attempt += 1
+            self._open()
+            before.append(*events.encode(events.End()))
+            before.close()
 
     def _reopen(self) -> None:
         """In a forked child: leave the parent's journal alone, and take one of its own at the first report."""

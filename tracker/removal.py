@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from objstore import layout as store_layout
 from objstore import trash
-from objstore.errors import Conflict, NotFound, StoreError
+from objstore.errors import Ambiguous, Conflict, NotFound, StoreError
 from objstore.heads import Head
-from objstore.ids import Kind
+from objstore.ids import Kind, ObjectId
 from tracker import layout, roots
 from tracker.errors import CorruptRecord, UsageError
 from tracker.reader import read_state
-from tracker.state import deletion, merge, restoration
+from tracker.state import deletion, merge, restoration, reversion
 
 if TYPE_CHECKING:
     from objstore.graph import Node
-    from objstore.ids import ObjectId
     from objstore.remotes import Source
     from objstore.store import Store
     from tracker.reader import Thing
@@ -143,6 +142,39 @@ def restore(workspace: Workspace, key: str, sources: Sequence[Source] = ()) -> l
                 _bring_back(workspace, model, sources)
                 back.append(model)
     return back
+
+
+def revert(workspace: Workspace, key: str, prefix: str) -> str:
+    """Make a task what it was at one of its earlier commits, given by its id or the beginning of it; returns that id.
+
+    That is an edit like any other: what it is now stays in its history. Raises NotFound for no commit of this task,
+    Ambiguous, Conflict where it runs.
+    """
+    thing = workspace.thing(key)
+    if thing.alive:
+        raise Conflict(f"task {key} is running: end it first")
+    found = sorted(str(commit) for commit in _ancestors(workspace, thing) if str(commit).startswith(prefix))
+    if len(found) > 1:
+        raise Ambiguous(prefix, found)
+    if not found:
+        raise NotFound(f"task {key} has no commit {prefix} here: `tracker log {key[:12]}` lists them")
+    before = read_state(workspace.store, _head(workspace.store, key, ObjectId.parse(found[0])).commit)
+    now = thing.state
+    workspace.edit(key, {**reversion(now, before), **(restoration() if now.get("deleted") else {})})
+    return found[0]
+
+
+def _ancestors(workspace: Workspace, thing: Thing) -> set[ObjectId]:
+    """The commits of a task that are in this store."""
+    found: dict[ObjectId, Head] = {head.id: head for head in thing.heads}
+    waiting = list(found.values())
+    while waiting:
+        for parent in waiting.pop().commit.parents:
+            if parent not in found:
+                with suppress(NotFound):
+                    found[parent] = _head(workspace.store, thing.key, parent)
+                    waiting.append(found[parent])
+    return set(found)
 
 
 def unconfirmed(workspace: Workspace) -> list[Thing]:

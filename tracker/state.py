@@ -162,6 +162,32 @@ def restoration() -> dict[str, Any]:
     return {"deleted": None}
 
 
+def reversion(state: State, before: State) -> dict[str, Any]:
+    """The keys that make a task what it was in `before`, one of its earlier states; that it was not is not forgotten.
+
+    What writers have reported since is hidden, and what was hidden since counts again.
+    """
+    begun = [name for name in state.section("attempt") if name.isdecimal()]
+    number = max(map(int, begun), default=0) + 1
+    keep = ("attempt/", "hidden/")
+    changes = {
+        key: before.get(key)
+        for key in dict.fromkeys((*state.keys, *before.keys))
+        if not key.startswith(keep) and key not in ("cut", "deleted") and state.get(key) != before.get(key)
+    }
+    known = before.section("attempt")
+    later = {
+        f"attempt/{name}": {"reason": "restored over"} for name in begun if name not in known
+    }  # no resume counts
+    then, shown = before.section("hidden"), {segment.writer for segment in before.reports}
+    for segment in state.segments:
+        if segment.writer in shown:
+            changes[f"hidden/{segment.writer}"] = None
+        else:
+            changes[f"hidden/{segment.writer}"] = then.get(segment.writer, number)
+    return {**changes, **later, f"attempt/{number}": {"reason": "restore"}}
+
+
 def attempt(state: State, reason: str, *, hide: bool = False) -> dict[str, Any]:
     """The keys that begin the next attempt of a task; reason: init, reset, reuse, resume, requeue.
 

@@ -138,6 +138,11 @@ class Workspace:
         except NotFound:
             return {}
 
+    def committed(self, key: str) -> Mapping[str, Entry]:
+        """The keys of a task as its heads have them: what others have edited, not what is running says."""
+        heads = self.store.heads.of(key)
+        return merge(self._reader.state(head) for head in heads).keys if heads else {}
+
     @property
     def damaged(self) -> dict[str, str]:
         """What could not be read so far, and why: heads, tables, packs, states."""
@@ -231,6 +236,8 @@ class Workspace:
         path = seal.path_of(merge([*known, state]))
         with self.store.begin() as transaction:
             seal.commit_state(self.store, transaction, key, state, heads, covers, path)
+        with suppress(OSError):  # a run that goes on looks at its own folder, and then at what was edited
+            os.utime(self.root / store_layout.LIVE / key)
         self._edited[key] = self._edits
         if self._edits % store_layout.MERGE_COUNT == 1:  # the first of a process, too: many make only one
             self.tidy()

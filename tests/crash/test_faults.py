@@ -451,7 +451,7 @@ def test_broken_object_in_a_plot_costs_that_plot(scripts: Scripts) -> None:
         "t, = Task.get_tasks()\nanswer = [p['series'] for s in t._state.segments for p in s.plots]"
     )
     assert plots == ["good 0", "good 1", "good 2"]
-    result = scripts.run(source, code=1, TRACKER_STRICT="1")
+    result = scripts.run(source, code=1, TRACKER_STRICT="1", TRACKER_TASK_NO_REUSE="1")
     assert "not JSON serializable" in result.err.splitlines()[-1]
     assert scripts.ask("answer = [t.status for t in Task.get_tasks()]") == ["failed", "completed"]
 

@@ -64,7 +64,8 @@ def test_three_stores_that_never_meet_come_to_show_the_same(tmp_path: Path) -> N
     assert b.ask(READ) == a.ask(READ)
     key = a.ask("answer = sorted([t.name, t.id] for t in Task.get_tasks())[0][1]")
     b.run(
-        f"from tracker import *\nt = Task.get_task(task_id={key!r})\nt.add_tags('from-b')\nt.set_parameter('p', 1)"
+        f"from tracker import *\nt = Task.get_task(task_id={key!r})\n"
+        "t.add_tags('from-b')\nt.set_parameter('properties/p', 1)"
     )
     a.run(f"from tracker import *\nTask.get_task(task_id={key!r}).add_tags('from-a')")
     b.run(RUN, "three")

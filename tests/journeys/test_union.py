@@ -91,15 +91,19 @@ def test_edits_on_both_sides_are_united(tmp_path: Path, order: str) -> None:
     one.run(RUN, "a")
     shutil.copytree(one.store, two.store)
     key = one.ask("answer = Task.get_tasks()[0].id")
-    edit(one, key, "t.add_tags('one'); t.set_parameter('both', 1); t.set_parameter('only one', 1)")
-    edit(two, key, "t.add_tags('two'); t.set_parameter('both', 2); t.set_key('tag/a', None)")
+    edit(
+        one,
+        key,
+        "t.add_tags('one'); t.set_parameter('properties/both', 1); t.set_parameter('properties/only one', 1)",
+    )
+    edit(two, key, "t.add_tags('two'); t.set_parameter('properties/both', 2); t.set_key('tag/a', None)")
     parts = [one.store, two.store] if order == "first" else [two.store, one.store]
     union(*parts, into=one.store)
     union(*parts[::-1], into=two.store)
     found = one.ask(READ)
     assert found == two.ask(READ)
     assert found["a"][2] == ["one", "two"]
-    assert found["a"][3] == {"General/both": "2", "General/only one": "1"}
+    assert found["a"][3] == {"properties/both": "2", "properties/only one": "1"}
     assert len(Store.open(one.store).heads.of(key)) == 2
     edit(one, key, "t.add_tags('after')")
     assert len(Store.open(one.store).heads.of(key)) == 1

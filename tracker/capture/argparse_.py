@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -40,13 +40,23 @@ def tap(early: Callable[[], dict[str, str]] | None = None) -> Undo:
 
 
 class ArgparseCapture:
-    """Sets `param/Args/<dest>` for every argument of every parser, those parsed before install included."""
+    """Sets `param/Args/<dest>` for every argument of every parser, those parsed before install included.
+
+    wanted: which arguments, by name; those that are not named as "*" has it, which is True where it is not said;
+    only: the one parser that is recorded, instead of all.
+    """
 
     name = "argparse"
-    module = "argparse"
+    module: str | None = "argparse"
 
-    def __init__(self, *, only: ArgumentParser | None = None) -> None:
-        self._only = only  # the one parser that is recorded, instead of all
+    def __init__(
+        self, wanted: Mapping[str, bool] | None = None, *, only: ArgumentParser | None = None
+    ) -> None:
+        self._wanted = dict(wanted or {})
+        self._only = only
+
+    def _wants(self, name: str) -> bool:
+        return self._wanted.get(name, self._wanted.get("*", True))
 
     def install(self, recorder: Recorder) -> Undo:
         """Records what is known and what is parsed from now on; makes the recorder's overrides defaults."""
@@ -55,9 +65,12 @@ class ArgparseCapture:
 
         def emit(parameters: dict[str, _Parameter]) -> None:
             for name, parameter in parameters.items():
-                recorder.set(f"param/{SECTION}/{name}", parameter)
+                if self._wants(name):
+                    recorder.set(f"param/{SECTION}/{name}", parameter)
 
-        listener = _Listener(guard, emit, recorder.overrides(SECTION) or {}, self._only)
+        stored = recorder.overrides(SECTION) or {}
+        values = {name: text for name, text in stored.items() if self._wants(name)}
+        listener = _Listener(guard, emit, values, self._only)
         _tap.listeners.append(listener)
         guard.run(emit, dict(_tap.known if self._only is None else _tap.seen.get(self._only, {})))
 

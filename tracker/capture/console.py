@@ -32,17 +32,23 @@ _TALLEST = (
 
 
 class ConsoleCapture:
-    """Calls `recorder.text("stdout" | "stderr", line)` for every line, without its end; an unfinished one at undo."""
+    """Calls `recorder.text("stdout" | "stderr", line)` for every line, without its end; an unfinished one at undo.
+
+    streams: those of "stdout" and "stderr" that are wanted.
+    """
 
     name = "console"
-    module = None
+    module: str | None = None
+
+    def __init__(self, streams: Iterable[str] = ("stdout", "stderr")) -> None:
+        self._streams = tuple(streams)
 
     def install(self, recorder: Recorder) -> Undo:
-        """Puts proxies in the place of both streams. Where someone has wrapped a proxy by the time of the undo, it
+        """Puts proxies in the place of the streams. Where someone has wrapped a proxy by the time of the undo, it
         stays where it is and only passes on."""
         console = _Console(Guard(self.name), recorder)
         _register(console)
-        for stream in ("stdout", "stderr"):
+        for stream in self._streams:
             console.cover(stream)
         return console.uncover
 

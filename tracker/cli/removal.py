@@ -76,10 +76,12 @@ def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     cls=Command,
     examples=[
         ("restore 3f2a91", "as it was when it was deleted"),
+        ("restore 3f2a91 52e75d81", "as it was at one of its commits, see `tracker log`"),
         ("restore 3f2a91 --from backup", "its content is gone here: fetch it from a remote"),
     ],
 )
 @click.argument("task", metavar="TASK")
+@click.argument("commit", metavar="[COMMIT]", required=False)
 @click.option(
     "--from",
     "origins",
@@ -87,8 +89,10 @@ def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     metavar="REMOTE|FOLDER|BUNDLE",
     help="Where to fetch what is no longer in the store or its trash. May be given again.",
 )
-def restore(call: Call, task: str, origins: tuple[str, ...]) -> None:
+def restore(call: Call, task: str, commit: str | None, origins: tuple[str, ...]) -> None:
     """Bring back a deleted task with its models, out of the store, its trash, or what --from names.
+
+    With COMMIT: make a task what it was then, be it deleted or not. What it is now stays in its history.
 
     What --from names only has to have the content: whether the task is deleted there, too, does not matter.
     """
@@ -96,10 +100,16 @@ def restore(call: Call, task: str, origins: tuple[str, ...]) -> None:
 
     workspace = call.open()
     key = _deleted(workspace, task)
-    back = removal.restore(workspace, key, [_source(workspace, name) for name in origins])
+    sources = [_source(workspace, name) for name in origins]
+    deleted = bool(workspace.thing(key).state.get("deleted"))
+    back = [key] if commit is not None and not deleted else removal.restore(workspace, key, sources)
+    if commit is not None:
+        commit = removal.revert(workspace, key, commit)
     things = workspace.things()
     if call.json:
-        call.screen.document("restore", {"restored": back})
+        call.screen.document("restore", {"restored": back, **({"commit": commit} if commit else {})})
+    elif commit is not None:
+        render.say(f"restored {_name(things[key])} as it was at {commit[:12]}")
     else:
         render.say(f"restored {_count([things[each] for each in back])}: {_name(things[key])}")
 

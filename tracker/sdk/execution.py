@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tracker.errors import BadValue
 
 if TYPE_CHECKING:
+    from tracker.capture import Capture
     from tracker.config import Config
     from tracker.sdk.task.execution import Execution
 
@@ -43,9 +44,9 @@ wishes = Wishes()
 # --- at the start of a run -------------------------------------------------------------------------------------------
 
 
-def wanted(captures: Iterable[str], config: Config) -> list[str]:
+def wanted(captures: Iterable[str | Capture], config: Config) -> list[str | Capture]:
     """Of the captures those that the settings allow."""
-    return [name for name in captures if name != "console" or config.log_stdout]
+    return [each for each in captures if getattr(each, "name", each) != "console" or config.log_stdout]
 
 
 def begin(task: Execution) -> None:

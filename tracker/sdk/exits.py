@@ -11,16 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A final status with its reason and message."""
+    """A final status with its reason and message; sudden: the script goes on for the moments until a signal strikes."""
 
     status: str
     reason: str = ""
     message: str = ""
+    sudden: bool = False
 
 
 class ExitWatch:
@@ -33,7 +34,7 @@ class ExitWatch:
         self._exit: SystemExit | None = None
         self._interrupted = False
         self._undo: list[Callable[[], None]] = []
-        self._signals_back: Callable[[], None] = lambda: None
+        self._signals: list[Callable[[], None]] = []
 
     def install(self) -> Callable[[], None]:
         """Watch from now on; returns what puts the very objects back that were there."""
@@ -45,6 +46,8 @@ class ExitWatch:
         self._hook("exit", self._exit_with(sys.exit))
         if threading.current_thread() is threading.main_thread():
             self._signal(signal.SIGTERM)
+            if _kills(_PREEMPTS):
+                self._signal(_PREEMPTS)
         return self.uninstall
 
     def uninstall(self) -> None:
@@ -98,7 +101,7 @@ class ExitWatch:
             if os.getpid() != self._pid:  # a forked child, such as a pool's worker: the run is its parent's
                 _pass_on(before, signum, frame)
                 return
-            self._outcome = Outcome("stopped", f"Signal {signal.Signals(signum).name}")
+            self._outcome = _ended_by(signum)
             if callable(before):
                 before(signum, frame)
                 return
@@ -114,7 +117,12 @@ class ExitWatch:
                 signal.signal(number, before)
 
         self._undo.append(undo)
-        self._signals_back = undo
+        self._signals.append(undo)
+
+    def signals_back(self) -> None:
+        """In a forked child, whose end is not the run's: what was there before us."""
+        for undo in self._signals:
+            undo()
 
     def _die(self, signum: int) -> None:
         try:
@@ -167,7 +175,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     for watch in _watching:
-        watch._signals_back()
+        watch.signals_back()
     _after_fork_in_parent()
 
 
@@ -175,6 +183,34 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
     )
+
+
+_PREEMPTS: Final = getattr(
+    signal, "SIGUSR1", signal.SIGTERM
+)  # what clusters send ahead of taking a machine away
+
+
+def _ended_by(number: int) -> Outcome:
+    """A signal's end: Slurm sends SIGTERM when it takes the job's place away, and ahead of that SIGUSR1."""
+    name = f"Signal {signal.Signals(number).name}"
+    if (number == _PREEMPTS != signal.SIGTERM) or "SLURM_JOB_ID" in os.environ:
+        return Outcome("stopped", "preempted", name, sudden=True)
+    return Outcome("stopped", name, sudden=True)
+
+
+def _kills(number: int) -> bool:
+    """Whether a signal would end this process now: no handler has it, be it one that Python does not know of.
+
+    faulthandler, for one, is asked for tracebacks by SIGUSR1.
+    """
+    if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_DFL:
+        return False
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            caught = next((line.split()[1] for line in file if line.startswith("SigCgt:")), "0")
+        return not int(caught, 16) >> (number - 1) & 1
+    except (OSError, ValueError):
+        return True
 
 
 def _pass_on(before: Any, signum: int, frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tracker.capture import Installed
+    from tracker.capture import Capture, Installed
     from tracker.recorder import Recorder
 
 
@@ -34,10 +34,12 @@ class Proposals:
         self._decided.add(key)
 
     def install(
-        self, install_all: Callable[[Proposals, Iterable[str]], Installed], names: Iterable[str]
+        self,
+        install_all: Callable[[Proposals, Iterable[str | Capture]], Installed],
+        captures: Iterable[str | Capture],
     ) -> Installed:
         """Install captures on this."""
-        self._installed = install_all(self, names)
+        self._installed = install_all(self, captures)
         return self._installed
 
     def wait(self, timeout: float) -> bool:

@@ -72,7 +72,8 @@ class Readings:
         """`{title: {series: {"last", "min", "max"}}}`, with the single values under `Summary`."""
         from tracker.sdk import reports
 
-        return reports.last_metrics(self._fresh().state)
+        thing = self._fresh()
+        return reports.last_metrics(thing.state, lambda ref: self._workspace.read(thing, ref))
 
     def get_reported_single_values(self) -> dict[str, float]:
         """Name to value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from tracker import index, reported
+from tracker import attempts, index, reported
 from tracker.errors import BadValue, CorruptRecord
 from tracker.index import reading
 from tracker.records import Ref
@@ -34,10 +34,10 @@ def last_iteration(state: State) -> int:
         return index.last_iteration(state)
 
 
-def last_metrics(state: State) -> dict[str, dict[str, dict[str, float]]]:
+def last_metrics(state: State, read: index.Read | None = None) -> dict[str, dict[str, dict[str, float]]]:
     """See `index`."""
     with reading(_WHOSE):
-        return index.last_metrics(state)
+        return index.last_metrics(state, read)
 
 
 def single_values(state: State) -> dict[str, float]:
@@ -47,14 +47,16 @@ def single_values(state: State) -> dict[str, float]:
 
 
 def series(workspace: Workspace, thing: Thing) -> Iterator[Series]:
-    """Every stored piece of every series, in order of segments."""
+    """What counts of every stored piece of every series, in order of segments."""
     from tracker import scalars as columns
 
+    with reading(_WHOSE):
+        cuts = attempts.Cuts(thing.state)
     for segment in thing.state.reports:
         for chunk in segment.scalars:
             with reading(_WHOSE):
                 ref = Ref.parse(chunk["$ref"])
-            yield from columns.decode(workspace.read(thing, ref))
+            yield from attempts.visible(segment, cuts, iter(columns.decode(workspace.read(thing, ref))))
 
 
 def points(workspace: Workspace, thing: Thing, title: str, name: str) -> Series:
@@ -65,14 +67,16 @@ def points(workspace: Workspace, thing: Thing, title: str, name: str) -> Series:
 
     from tracker import scalars as columns
 
-    parts = []
+    parts: list[Series] = []
+    cuts = attempts.Cuts(thing.state)
     for segment in thing.state.reports:
         for chunk in segment.scalars:
             with reading(_WHOSE):
                 names = [(each[0], each[1]) for each in chunk["series"]]
                 ref = Ref.parse(chunk["$ref"])
             if (title, name) in names:
-                parts.append(columns.decode_one(workspace.read(thing, ref), title, name))
+                piece = columns.decode_one(workspace.read(thing, ref), title, name)
+                parts += attempts.visible(segment, cuts, iter([piece]))
     if not parts:
         with reading(_WHOSE):
             known = [f"{a}/{b}" for a, b in sorted(index.summaries(thing.state))]

@@ -8,6 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tracker import layout
@@ -16,26 +17,34 @@ from tracker.errors import RecordingFault
 from tracker.recorder import Recorder
 from tracker.records import Entry
 from tracker.sdk import offline
+from tracker.sdk.abort import Abort, Watch
 from tracker.sdk.exits import ExitWatch, Outcome
-from tracker.sdk.identity import OWNER, RUN_TASK, TASK_ID, Identity
+from tracker.sdk.identity import OWNER, RUN_TASK, TASK_ID
 from tracker.sdk.proposals import Proposals
+from tracker.state import attempt
 
 if TYPE_CHECKING:
+    from tracker.capture import Capture
+    from tracker.records import State
+    from tracker.sdk.earlier import Beginning
     from tracker.workspace import Workspace
 
 Undo = Callable[[], None]
-FINAL = ("completed", "failed", "stopped", "published", "closed")
+# What a task that is begun anew keeps: what it is called and filed under, and its history.
+_STAYS = frozenset(("name", "project", "type", "created", "parent", "cut"))
+_STAYS_BELOW = ("tag/", "system_tag/", "attempt/", "hidden/")
+OFFSET = "initial_iteration"
 
 
 class Run:
     """Recorder, captures and exit watch of one task in this process."""
 
-    def __init__(self, workspace: Workspace, identity: Identity) -> None:
-        known = workspace.known(identity.key) if identity.shared else {}
+    def __init__(self, workspace: Workspace, beginning: Beginning) -> None:
+        known = beginning.thing.state.keys if beginning.thing else {}
         self.workspace = workspace
-        self.identity = identity
-        self.resumed = "name" in known
-        attempts = [int(name.partition("/")[2]) for name in known if name.startswith("attempt/")]
+        self.identity = identity = beginning.identity
+        self.beginning = beginning
+        attempts = [int(number) for name in known if (number := name.removeprefix("attempt/")).isdecimal()]
         self.attempt = max(attempts, default=0) + identity.owner or 1
         self.recorder = Recorder(
             workspace.root,
@@ -50,6 +59,8 @@ class Run:
         self.replays_arguments = identity.runs  # by the early tap, where no capture does it
         if workspace.fallback_for == workspace.root:
             self.recorder.warned.add("fault")  # that nothing is recorded was said already
+        self.publishes = False  # when it ends as completed
+        self.on_abort: Abort | None = None
         self._pid = os.getpid()
         self._error: Exception | None = None
         self.captures = Proposals(self.recorder)
@@ -61,16 +72,49 @@ class Run:
 
     def begin(self, values: Iterable[tuple[str, Any]]) -> None:
         """Record the first keys, or expect the owner to; make child processes part of the run; watch this one's end."""
+        offset = self.beginning.offset
         for key, value in values:
             if not self.identity.owner:
                 self.recorder.keys.setdefault(key, Entry(value, 0, ""))
-            elif key != "created" or not self.resumed:
+            elif key != "created" or self.recorder.get("created") is None:
                 self.recorder.set(key, value)
         if self.identity.owner:
-            reason = "resume" if self.resumed else "init"
-            self.recorder.set(f"attempt/{self.attempt}", {"reason": reason})
+            start = {"reason": self.beginning.reason, **({"from": offset} if offset else {})}
+            self.recorder.set(f"attempt/{self.attempt}", start)
+            if offset or self.recorder.get(OFFSET):
+                self.recorder.set(OFFSET, offset or 0)
+            self.recorder.watch = Watch(self).look
+        self.recorder.offset = int(self.recorder.get(OFFSET, 0)) if offset is None else offset
         self._own_environment()
         self._undo.append(ExitWatch(self.finish).install())
+
+    def shift(self, offset: int) -> None:
+        """Add `offset` to each iteration from now on; what earlier attempts have from there on is repeated."""
+        self.recorder.offset = offset
+        self.recorder.set(OFFSET, offset)
+        start = {"reason": self.beginning.reason, **({"from": offset} if offset else {})}
+        if self.identity.owner:
+            self.recorder.set(f"attempt/{self.attempt}", start)
+
+    def begin_anew(self) -> None:
+        """Hide what this run and those before it have reported and made; it goes on as the next attempt."""
+        from tracker import seal, statuses
+
+        self.recorder.begin_anew()
+        self.recorder.set(
+            "status", "in_progress"
+        )  # or the writer that has ended would seem to be the run's owner
+        seal.seal(self.workspace.store, self.identity.key)  # what was is a commit of its own
+        self.attempt += 1
+        state = self.workspace.thing(self.identity.key).state
+        now = time.time_ns() // 1000
+        changes = dict.fromkeys(statuses.outcome(state.keys), None)
+        before = replace(state, segments=tuple(s for s in state.segments if s.writer != self.recorder.writer))
+        for key, value in {**changes, **attempt(before, "reset", hide=True), "progress": 0}.items():
+            self.recorder.set(key, value)
+        for key, value in statuses.change("in_progress", now).items():
+            self.recorder.set(key, value)
+        self.recorder.offset = 0
 
     def _own_environment(self) -> None:
         """Tell child processes which run they are part of."""
@@ -90,17 +134,17 @@ class Run:
 
         self._undo.append(undo)
 
-    def capture(self, names: Iterable[str]) -> None:
-        """Install the named captures; a fault in one switches that one off."""
+    def capture(self, captures: Iterable[str | Capture]) -> None:
+        """Install captures; a fault in one switches that one off."""
         from tracker import capture
 
-        chosen = frozenset(names)
+        chosen = {each if isinstance(each, str) else each.name: each for each in captures}
         self.replays_arguments &= not self.identity.owner and "argparse" in chosen
         if not self.identity.owner:
-            chosen &= {"console"}
+            chosen = {name: each for name, each in chosen.items() if name == "console"}
         if chosen:
-            self._undo.append(self.captures.install(capture.install_all, chosen))
-            self.captured = chosen
+            self._undo.append(self.captures.install(capture.install_all, list(chosen.values())))
+            self.captured = frozenset(chosen)
 
     def before_end(self, call: Undo) -> None:
         """Have something done before the journal is closed: what was called last comes first."""
@@ -124,8 +168,7 @@ class Run:
             if self._finished:
                 return
             self._finished = True
-        if outcome.reason.startswith("Signal "):
-            # The script goes on for the moments until the signal strikes: what it reports then is nobody's loss.
+        if outcome.sudden:  # what the script reports until the end strikes is nobody's loss
             self.recorder.warned.add("closed")
         try:
             # The status first, since it takes no time, and a second Ctrl-C may cut off all that follows.
@@ -146,7 +189,7 @@ class Run:
             return
         try:
             self.recorder.retry()
-            if self.recorder.get("status") not in FINAL:
+            if self.recorder.get("status") == "in_progress":  # else somebody else has decided
                 self.set_status(outcome)
         except Exception as error:  # noqa: BLE001 - see _close
             self._blame(error)
@@ -180,12 +223,14 @@ class Run:
 
     def set_status(self, outcome: Outcome) -> None:
         """Record how the run ended."""
-        if outcome.status == "completed":
-            self.recorder.set("progress", 100)
-        self.recorder.set("status_reason", outcome.reason)
-        self.recorder.set("status_message", outcome.message)
-        self.recorder.set("completed", time.time_ns() // 1000)
-        self.recorder.set("status", outcome.status)
+        from tracker.statuses import change
+
+        now = time.time_ns() // 1000
+        changes = change(outcome.status, now, outcome.reason, outcome.message)
+        if self.publishes and outcome.status == "completed":
+            changes |= change("published", now, outcome.reason, outcome.message)
+        for key, value in changes.items():
+            self.recorder.set(key, value)
 
     def _roll(self, writer: str) -> None:
         from tracker import seal
@@ -208,42 +253,53 @@ class Run:
 
 
 def first_keys(
-    identity: Identity, project: str, name: str, kind: str, tags: Iterable[str]
+    beginning: Beginning, project: str, name: str, kind: str, tags: Iterable[str]
 ) -> list[tuple[str, Any]]:
-    """What a new run's owner records at once: first that it runs, so that even a run killed in its first millisecond
-    is one that was aborted.
+    """What a run's owner records at once: first that it runs, so that even a run killed in its first millisecond is
+    one that was aborted.
     """
     now = time.time_ns() // 1000
-    user, host = _user(), platform.node()
+    user, host = user_and_host()
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    return [
-        ("status", "in_progress"),
-        ("name", name),
-        ("project", project),
-        ("type", kind),
-        ("created", now),
-        ("started", now),
-        ("user", user),
-        ("host", host),
+    running = [("status", "in_progress"), ("started", now), ("user", user), ("host", host)]
+    called = [("name", name), ("project", project), ("type", kind), ("created", now)]
+    described = [
         ("comment", f"Auto-generated at {started} UTC by {user}@{host}"),
         ("system_tag/development", True),
         ("progress", 0),
         *((f"tag/{tag}", True) for tag in tags),
     ]
-
-
-def keys_again() -> list[tuple[str, Any]]:
-    """What the owner records at once of a task that it runs again: what it is called, and its tags, stay."""
-    return [
-        ("status", "in_progress"),
-        ("status_reason", ""),
-        ("status_message", ""),
-        ("started", time.time_ns() // 1000),
-        ("completed", None),
-        ("user", _user()),
-        ("host", platform.node()),
-        ("progress", 0),
+    before = beginning.thing.state if beginning.thing else None
+    if before is None or before.get("name") is None:
+        return [running[0], *called, *running[1:], *described]
+    ended = [
+        (key, None) for key in ("completed", "status_reason", "status_message") if before.get(key) is not None
     ]
+    if beginning.reason == "reuse":
+        return [*running, *described, *_wiped(before, {key for key, _ in described})]
+    # The name, project, type and tags that it has by now are its own, whatever the script calls it.
+    return [*running, *ended, *(described[3:] if beginning.reason == "continue" else ())]
+
+
+def _wiped(before: State, new: set[str]) -> list[tuple[str, Any]]:
+    """The keys by which a task is begun anew: what it has said so far is gone from it, but not from its history."""
+    again = {*_STAYS, *new, "status", "started", "user", "host"}
+    gone = [
+        (key, None)
+        for key, entry in before.keys.items()
+        if entry.value is not None and key not in again and not key.startswith(_STAYS_BELOW)
+    ]
+    hidden = [
+        (key, value)
+        for key, value in attempt(before, "reuse", hide=True).items()
+        if key.startswith("hidden/")
+    ]
+    return [*gone, *hidden]
+
+
+def user_and_host() -> tuple[str, str]:
+    """Who runs this, and where."""
+    return _user(), platform.node()
 
 
 def _user() -> str:

@@ -89,7 +89,7 @@ def _deliver(task: Outputs, name: str, record: Mapping[str, Any], options: Optio
     def done() -> None:
         now = task.get_record(f"artifact/{name}")
         if now and now.get("$ref") == record["$ref"]:  # else it was replaced or deleted meanwhile
-            task.set_key(f"artifact/{name}", {**now, "url": naming.public(url)})
+            task.amend(f"artifact/{name}", {**now, "url": naming.public(url)})
 
     read, size = deliveries.contents(task, ref)
     delivery = deliveries.Delivery(url, f"artifact {name!r}", read, size, done, options.tries)
@@ -143,7 +143,7 @@ def delete(task: Outputs, names: Sequence[str], strict: bool, copies: bool, sile
         url, file = known[name].url, known[name].file
         if copies and naming.is_copy(url, task.id, "artifacts", name, file):
             _remove_copy(task, name, url)
-        task.set_key(f"artifact/{name}", None)
+        task.amend(f"artifact/{name}", None)
     return done
 
 

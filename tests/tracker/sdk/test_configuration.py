@@ -29,15 +29,15 @@ class Mode(enum.Enum):
 
 @pytest.fixture
 def edited(start: Start, monkeypatch: pytest.MonkeyPatch) -> Edited:
-    """Closes a task, sets configuration texts, and runs it again in this process."""
+    """Closes a task, sets a copy's configuration texts, and runs that in this process."""
     monkeypatch.setenv(identity.RUN_TASK, "")
 
     def run(task: Task, **texts: str) -> Task:
         task.close()
-        (found,) = Task.get_tasks()
+        copy = Task.clone(task)
         for name, text in texts.items():
-            found.set_configuration_object(name, config_text=text)
-        Task.debug_simulate_remote_task(task.id)
+            copy.set_configuration_object(name, config_text=text)
+        Task.debug_simulate_remote_task(copy.id)
         return start()
 
     return run

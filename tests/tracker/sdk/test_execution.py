@@ -234,8 +234,9 @@ def test_container_is_set_in_parts(task: Task, reopened: Reopen) -> None:
         "arguments": "-e A=1",
         "setup_shell_script": "apt update\ntrue",
     }
-    found.set_base_docker(docker_arguments="")
-    assert found.get_base_docker() == "image:2"
+    copy = Task.clone(found)
+    copy.set_base_docker(docker_arguments="")
+    assert copy.get_base_docker() == "image:2"
 
 
 def test_record_goes_out_and_in(task: Task, reopened: Reopen) -> None:

@@ -260,7 +260,7 @@ def test_records_from_elsewhere_neither_delete_files_here_nor_get_any(
     for key, name, kind in ((task.id, "artifact/a", "task"), (model.id, "weights", "model")):
         state = task.workspace.thing(key).state
         task.workspace.edit(key, {name: {**state.get(name), "url": precious.as_uri()}}, kind=kind)
-    task.workspace.edit(task.id, {"output_uri": (tmp_path / "theirs").as_uri()})
+    task.workspace.edit(task.id, {"status": "created", "output_uri": (tmp_path / "theirs").as_uri()})
     foreign = Task.get_task(task_id=task.id)
     assert foreign is not None
     assert foreign.output_uri == (tmp_path / "theirs").as_uri()

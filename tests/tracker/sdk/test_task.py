@@ -424,12 +424,10 @@ def test_wrong_progress_is_a_warning(task: Task, said: Callable[[], list[str]]) 
 # Others
 
 
-def test_task_of_another_process_is_edited(start: Start) -> None:
+def test_task_of_another_process_is_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tags, parameters, progress and artifacts of a task that does not run here; a logger it has none."""
-    task = start()
-    task.close()
-    found = Task.get_task(task_id=task.id)
-    assert found is not None
+    monkeypatch.chdir(tmp_path)
+    found = Task.create("sdk", "draft")
     found.add_tags(["late"])
     found.set_parameter("late", 1)
     found.upload_artifact("late", {"a": 1})
@@ -438,12 +436,12 @@ def test_task_of_another_process_is_edited(start: Start) -> None:
     assert again.get_tags() == ["late"]
     assert again.get_parameters(cast=True) == {"General/late": 1, "Late/lr": 0.1}
     assert again.artifacts["late"].get() == {"a": 1}
-    assert again.status == "completed"
+    assert again.status == "created"
     with pytest.raises(UsageError, match="does not run in this process"):
         found.get_logger()
     found.close()
-    found.mark_failed()
-    assert Task.get_tasks()[0].status == "completed"
+    assert not found.mark_failed()
+    assert Task.get_tasks()[0].status == "created"
 
 
 def test_edit_beside_a_running_task_is_seen_there_after_reload(task: Task) -> None:

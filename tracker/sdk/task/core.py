@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tracker import layout
-from tracker.errors import RecordingFault, UsageError
+from tracker.errors import BadValue, RecordingFault, UsageError
 from tracker.notice import say
 
 # The rest is imported where it is used: `import tracker` has to cost next to nothing.
@@ -33,6 +33,7 @@ class Core:
     _run: Run | None
     _thing: Thing | None
     _logger: Logger | None
+    _publishes: bool
 
     @classmethod
     def _make(
@@ -40,6 +41,7 @@ class Core:
     ) -> Made:
         task = object.__new__(cls)
         task._workspace, task._key, task._run, task._thing, task._logger = workspace, key, run, thing, None
+        task._publishes = False
         return task
 
     @property
@@ -104,13 +106,43 @@ class Core:
         """Set one key of the task's record; None removes it."""
         self._set_all({key: value})
 
+    def amend(self, key: str, value: Any) -> None:
+        """The same of what a task has made, over or not: an artifact is deleted, or its copy has arrived."""
+        if self._run is not None:
+            self._run.recorder.set(key, value)
+        else:
+            self._commit({key: value})
+
     def _set_all(self, changes: Mapping[str, Any]) -> None:
         if self._run is not None:
             for key, value in changes.items():
                 self._run.recorder.set(key, value)
-        elif changes:
-            self._workspace.edit(self._key, changes)
-            self._thing = None
+        elif changes and self._may_edit(changes):
+            self._commit(changes)
+
+    def _commit(self, changes: Mapping[str, Any]) -> None:
+        """Change a task that does not run here, whatever its status allows."""
+        self._workspace.edit(self._key, changes)
+        self._thing = None
+
+    def _may_edit(self, keys: Iterable[str]) -> bool:
+        """Whether a task that does not run here takes these changes; of what it has made it only says that it does not.
+
+        Raises BadValue for a task that is over: what a run was made of stays as it was.
+        """
+        from tracker import statuses
+
+        status = str(self._fresh().state.get("status", "created"))
+        refused = statuses.refused(status, keys)
+        if not refused:
+            return True
+        message = (
+            f"task {self._key} is {status}: {', '.join(sorted(refused)[:10])} cannot be changed any more"
+        )
+        if statuses.are_outputs(refused):
+            self.fault(message, None)
+            return False
+        raise BadValue(f"{message}; clone it, or reset it")
 
     def fault(self, message: str, error: Exception | None) -> None:
         """Something was not recorded: one warning, of a full disk one in all; or with `strict` the error."""

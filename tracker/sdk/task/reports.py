@@ -38,6 +38,20 @@ class Reports(Core, Readings):
         """Whether what is printed is recorded."""
         return self._run is not None and "console" in self._run.captured
 
+    def get_initial_iteration(self) -> int:
+        """What is added to each iteration that is reported: 0, or where a run goes on that was continued."""
+        return int(self._state.get("initial_iteration", 0))
+
+    def set_initial_iteration(self, offset: int = 0) -> int:
+        """Add `offset` to each iteration from now on, never to single values; returns it. Raises BadValue."""
+        if not isinstance(offset, int) or isinstance(offset, bool):
+            raise BadValue(f"an iteration offset is a whole number, not {offset!r}")
+        if self._run is None:
+            self.set_key("initial_iteration", offset)
+        else:
+            self._run.shift(offset)
+        return offset
+
     def get_reported_console_output(self, number_of_reports: int = 1) -> list[str]:
         """The last reports of the console, oldest first: each joins lines of one level that came within a second."""
         from tracker.sdk import reports

@@ -6,7 +6,7 @@ Each body is one call to a part of `tracker.sdk`: run, parameters, artifacts, mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tracker import names
 from tracker.errors import BadValue, UsageError
@@ -23,9 +23,16 @@ from tracker.sdk.types import TaskTypes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tracker.sdk import identity
+    from tracker.capture import Capture
+    from tracker.sdk import earlier, identity
 
-_CAPTURES = ("git", "packages", "argparse", "console")
+_VERBS: Final = {
+    "init": "created new task id",
+    "reuse": "overwriting (reusing) task id",
+    "continue": "continuing previous task id",
+    "resume": "continuing task id",
+    "join": "continuing task id",
+}
 
 
 class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
@@ -52,44 +59,53 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         """Start recording this process as a task, or return the main task when there is one that fits.
 
         The project is the repository's name and the task's name the script's where none is given. Processes of one
-        run (forks, subprocesses, ranks of torchrun and srun) get the same task. Raises BadValue for names under three
-        characters and unknown types, UsageError when the main task is another one.
+        run (forks, subprocesses, ranks of torchrun and srun) get the same task. The last task of that project, name
+        and type is begun anew where it made no artifact and no model (`reuse_last_task_id`), or goes on
+        (`continue_last_task`: True, its id, or the offset of its iterations). Raises BadValue for names under three
+        characters and unknown types, TaskNotFound for a task to go on with, UsageError when the main task is another.
         """
+        from tracker.sdk import earlier, switches
+
         kind = TaskTypes.parse(task_type)
         project = names.check_name("project", project_name) if project_name is not None else None
         name = names.check_name("task", task_name) if task_name is not None else None
         found_tags = tags_of(tags)
+        asked = earlier.wish(reuse_last_task_id, continue_last_task)
+        captures = switches.captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
         with current.lock:
             main = current.get()
             if main is not None:
                 return main._again(project, name, kind)
-            captures = _captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
-            return cls._start(project, name, kind, found_tags, captures)._with_destination(output_uri)
+            return cls._start(project, name, kind, found_tags, asked, captures)._with_destination(output_uri)
 
     @classmethod
     def _start(
-        cls, project: str | None, name: str | None, kind: str, tags: list[str], captures: list[str]
+        cls,
+        project: str | None,
+        name: str | None,
+        kind: str,
+        tags: list[str],
+        asked: earlier.Wish,
+        captures: list[str | Capture],
     ) -> Task:
-        from tracker.sdk import defaults, execution, identity
-        from tracker.sdk.run import Run, first_keys, keys_again
+        from tracker.sdk import defaults, earlier, execution, seed
+        from tracker.sdk.run import Run, first_keys
 
         project = project or defaults.project_name()
         name = name or defaults.task_name()
         workspace = defaults.workspace()
-        who = identity.of_process(
-            project, name, current.ordinal(), exists=lambda key: "name" in workspace.known(key)
-        )
-        if who.runs:
-            workspace.thing(who.key)  # raises for an id that nothing has
-        run = Run(workspace, who)
-        task = cls._make(workspace, who.key, run)
-        run.begin(keys_again() if who.runs else first_keys(who, project, name, kind, tags))
+        with earlier.beginning(workspace, project, name, kind, asked, current.ordinal()) as begun:
+            who = begun.identity
+            run = Run(workspace, begun)
+            task = cls._make(workspace, who.key, run)
+            run.begin(first_keys(begun, project, name, kind, tags))
         current.put(task)
         execution.begin(task)
+        seed.sow()
         run.capture(execution.wanted(captures, workspace.config))
         if who.owner:
-            verb = "running" if who.runs else "continuing" if run.resumed else "created new"
-            say(f"{verb} task id={who.key} ({task.get_project_name()} / {task.name})")
+            verb = "running task id" if who.runs else _VERBS[begun.reason]
+            say(f"{verb}={who.key} ({task.get_project_name()} / {task.name})")
         return task
 
     def _with_destination(self, output_uri: str | bool | None) -> Task:
@@ -123,6 +139,108 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         return self
 
     @classmethod
+    def create(
+        cls,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        task_type: str | None = None,
+        repo: str | None = None,
+        branch: str | None = None,
+        commit: str | None = None,
+        script: str | None = None,
+        working_directory: str | None = None,
+        packages: bool | Sequence[str] | None = None,
+        requirements_file: str | None = None,
+        docker: str | None = None,
+        docker_args: str | None = None,
+        docker_bash_setup_script: str | Sequence[str] | None = None,
+        argparse_args: Sequence[tuple[str, Any]] | None = None,
+        base_task_id: str | None = None,
+        add_task_init_call: bool = True,
+        force_single_script_file: bool = False,
+        binary: str | None = None,
+        module: str | None = None,
+        detect_repository: bool = True,
+    ) -> Task:
+        """Make a draft without running anything: with names alone an empty one, else with what it is to run.
+
+        `repo` is a URL, which is not contacted, or a folder, which git is asked about; the project is the main task's
+        where none is given; `base_task_id` names a task whose record is the beginning. Raises BadValue.
+        """
+        from tracker.sdk import creation, defaults
+
+        main = current.get()
+        if project_name is None and main is None:
+            raise BadValue("Task.create needs a project_name where no task runs")
+        project = main.get_project_name() if project_name is None and main else project_name
+        name = defaults.task_name() if task_name is None else task_name
+        code = creation.Code(
+            repo,
+            branch,
+            commit,
+            script,
+            module,
+            working_directory,
+            binary,
+            packages,
+            requirements_file,
+            add_task_init_call,
+            force_single_script_file,
+            detect_repository,
+        )
+        kind = TaskTypes.parse(task_type)
+        keys = creation.execution(code, docker, docker_args, docker_bash_setup_script, argparse_args)
+        workspace = main.workspace if main else defaults.workspace()
+        if base_task_id:
+            base = creation.copied(base_task_id, workspace.thing(base_task_id).state)
+            kind = kind if task_type is not None else str(base.get("type", kind))
+            keys = {**base, **keys}
+        checked = names.check_name("project", project), names.check_name("task", name)
+        return cls._make(workspace, creation.create(workspace, *checked, kind, keys))
+
+    @classmethod
+    def clone(
+        cls,
+        source_task: Task | str | None = None,
+        name: str | None = None,
+        comment: str | None = None,
+        parent: str | None = None,
+        project: str | None = None,
+    ) -> Task:
+        """Copy a task as a draft: what it was to run, with its parameters, tags and input models; nothing it has made.
+
+        It is called "Clone Of NAME" where no name is given; `project` is an id or a name. Raises WrongKind (an
+        AssertionError) where `source_task` is neither Task nor id, TaskNotFound, BadValue.
+        """
+        from tracker.sdk import creation, defaults
+
+        key = creation.source_of(source_task)
+        main = current.get()
+        workspace = (
+            source_task.workspace if isinstance(source_task, Task) else main.workspace if main else None
+        )
+        workspace = workspace or defaults.workspace()
+        made = creation.clone(workspace, key, name, comment, parent, project)
+        return cls._make(workspace, made)
+
+    @classmethod
+    def set_random_seed(cls, random_seed: int | bool | None) -> None:
+        """The seed that the next Task.init gives to random, numpy, torch and tensorflow, where those are imported.
+
+        None and False: none; True: 1337, the default. Raises BadValue.
+        """
+        from tracker.sdk import seed
+
+        seed.choose(random_seed)
+
+    @classmethod
+    def get_random_seed(cls) -> int | None:
+        """That seed."""
+        from tracker.sdk import seed
+
+        return seed.chosen()
+
+    @classmethod
     def current_task(cls) -> Task | None:
         """The main task of this process, or of the process that started it; None without one."""
         with current.lock:
@@ -137,11 +255,11 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
 
     @classmethod
     def _join(cls, who: identity.Identity) -> Task:
-        from tracker.sdk import defaults
+        from tracker.sdk import defaults, earlier
         from tracker.sdk.run import Run
 
         workspace = defaults.workspace()
-        run = Run(workspace, who)
+        run = Run(workspace, earlier.joined(workspace, who))
         task = cls._make(workspace, who.key, run)
         run.begin([])
         current.put(task)
@@ -287,15 +405,3 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
 
     def __repr__(self) -> str:
         return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"
-
-
-def _captures(parser: Any, frameworks: Any, streams: Any) -> list[str]:
-    """The captures to install, after Task.init's switches."""
-    chosen = set(_CAPTURES)
-    if not parser:
-        chosen.discard("argparse")
-    if isinstance(frameworks, Mapping) and not frameworks.get("detect_repository", True):
-        chosen -= {"git", "packages"}
-    if not streams or (isinstance(streams, Mapping) and not any(streams.values())):
-        chosen.discard("console")
-    return sorted(chosen)
