@@ -69,7 +69,7 @@ class Reporter:
         """
         from tracker.sdk import charts
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         axes = charts.Axes(xaxis, yaxis)
         found = charts.histogram(series, values, axes, labels, xlabels, mode, data_args, extra_layout)
         self._sink.plot(*names, found)
@@ -110,7 +110,7 @@ class Reporter:
         """
         from tracker.sdk import charts, tables
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         _one_of(table_plot=table_plot, csv=csv, url=url)
         what = f"the table {title!r} / {series!r}"
         place = csv if csv is not None else url
@@ -165,7 +165,7 @@ class Reporter:
         """Points in a plane, n rows of x and y. mode: lines, markers, lines+markers; labels: a text for each point."""
         from tracker.sdk import charts
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         axes = charts.Axes(xaxis, yaxis)
         self._sink.plot(
             *names, charts.scatter2d(_noted(series, comment), scatter, axes, labels, mode, extra_layout)
@@ -189,7 +189,7 @@ class Reporter:
         """Points in space, n rows of x, y and z; or a list of such arrays, each named by one of `labels`."""
         from tracker.sdk import charts
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         axes, shown = charts.Axes(xaxis, yaxis, zaxis), _noted(series, comment)
         self._sink.plot(*names, charts.scatter3d(shown, scatter, axes, labels, mode, fill, extra_layout))
 
@@ -210,7 +210,7 @@ class Reporter:
         """A matrix as a heat map with its numbers. `matrix` is 2-D: rows of numbers, or an ndarray."""
         from tracker.sdk import charts
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         axes, shown = charts.Axes(xaxis, yaxis), _noted(series, comment)
         found = charts.heatmap(shown, matrix, axes, xlabels, ylabels, yaxis_reversed, extra_layout)
         self._sink.plot(*names, found)
@@ -261,7 +261,7 @@ class Reporter:
         """A matrix as heights over a plane. `camera`: x, y and z from where one looks at it."""
         from tracker.sdk import charts
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         axes, shown = charts.Axes(xaxis, yaxis, zaxis), _noted(series, comment)
         self._sink.plot(*names, charts.surface(shown, matrix, axes, xlabels, ylabels, camera, extra_layout))
 
@@ -271,7 +271,7 @@ class Reporter:
 
         if not isinstance(figure, Mapping) and not hasattr(figure, "to_plotly_json"):
             raise BadValue(f"a plotly Figure or a dict is expected, not {type(figure).__name__}")
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         try:
             found = charts.titled(figure, series)
         except Exception as error:  # a figure is the user's object, and may raise anything
@@ -297,7 +297,7 @@ class Reporter:
         """
         from tracker.sdk import charts, drawings
 
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         drawn = drawings.figure_of(figure)
         what = f"the figure {title!r} / {series!r}"
         try:
@@ -340,7 +340,7 @@ class Reporter:
         (see `images.encode`), kept as JPEG of quality 87, as PNG where a JPEG cannot hold it; matrix: deprecated, the
         same; url: only registered. max_image_history: how many of this title and series are kept, 0 or less for all.
         """
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         _one_of(local_path=local_path, image=image, matrix=matrix, url=url)
         if url is not None:
             self._registered(*names, "image", url, max_image_history)
@@ -388,7 +388,7 @@ class Reporter:
         local_path: a file, kept byte for byte; stream: bytes or text, read from its beginning, which needs a
         `file_extension` (else BadValue); url: only registered.
         """
-        names = text("title", title), text("series", series), step(iteration)
+        names = _names(title, series, iteration)
         _one_of(local_path=local_path, stream=stream, url=url)
         if url is not None:
             self._registered(*names, "media", url, max_history)
@@ -449,6 +449,11 @@ class Reporter:
 
     def _most(self, history: int | None) -> int:
         return max(0, self._history if history is None else step(history))
+
+
+def _names(title: Any, series: Any, iteration: Any) -> tuple[str, str, int]:
+    """What a report is called, and when it was. Raises BadValue."""
+    return text("title", title), text("series", series), step(iteration)
 
 
 def url_of(content: Mapping[str, Any]) -> str:

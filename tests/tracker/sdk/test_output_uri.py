@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -168,6 +169,28 @@ def test_deleted_artifact_goes_from_the_destination_too(start: Start, tmp_path: 
     task.delete_artifacts(["gone"])
     task.delete_artifacts(["kept"], delete_from_storage=False)
     assert [places[name].exists() for name in ("gone", "kept")] == [False, True]
+
+
+def test_deleted_task_takes_its_copies_along(
+    start: Start, tmp_path: Path, weights: Path, reopened: Reopen
+) -> None:
+    """Of artifacts and weights, those that the caller keeps excepted; or none of them."""
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, []),
+        ({"callback": lambda kind, uri: not uri.endswith("/kept")}, ["kept"]),
+        ({"delete_artifacts_and_models": False}, ["gone", "kept", "weights"]),
+    ]
+    for number, (options, left) in enumerate(cases):
+        task = start("sdk", f"copied {number}", output_uri=str(tmp_path / "dest"))
+        for name in ("gone", "kept"):
+            task.upload_artifact(name, name, wait_on_upload=True)
+        model = OutputModel(task=task)
+        model.update_weights(weights, async_enable=False, auto_delete_file=False)
+        places = {name: local(task.artifacts[name].url) for name in ("gone", "kept")}
+        places["weights"] = local(model.url)
+        assert all(place.exists() for place in places.values())
+        assert reopened(task).delete(**options)
+        assert [name for name, place in places.items() if place.exists()] == left
 
 
 def test_destination_may_be_a_bucket(

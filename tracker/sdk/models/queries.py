@@ -102,24 +102,25 @@ def remove(workspace: Workspace, key: str, *, copies: bool, force: bool) -> None
         raise Conflict(f"task {users[0].key} has model {key} as input: force=True deletes it all the same")
     if thing.state.get("published") and not force:
         raise Conflict(f"model {key} is published: force=True deletes it all the same")
-    weights = thing.state.get("weights") or {}
+    copy = copy_of(thing)
     removal.delete(workspace, [thing])
     maker = workspace.tasks().get(str(thing.state.get("task", "")))
     if maker is not None:
         _unlink(workspace, maker.key, key)
-    if copies and naming.is_copy(
-        str(weights.get("url")), str(thing.state.get("task")), "models", _copied(weights)
-    ):
+    if copies and copy is not None:
         from tracker.storage import file_at
 
-        place, name = file_at(weights["url"])
+        place, name = file_at(copy)
         place.delete(name)
 
 
-def _copied(weights: Mapping[str, Any]) -> str:
-    """What the copy of weights is called: a folder's is a zip."""
-    file = str(weights.get("file", ""))
-    return f"{file.removesuffix('.zip')}.zip" if str(weights.get("$ref", "")).startswith("tree:") else file
+def copy_of(model: Thing) -> str | None:
+    """The URL of the copy of a model's weights that its task made at its destination; None where it made none."""
+    weights = model.state.get("weights") or {}
+    url, file = str(weights.get("url")), str(weights.get("file", ""))
+    if str(weights.get("$ref", "")).startswith("tree:"):
+        file = f"{file.removesuffix('.zip')}.zip"
+    return url if naming.is_copy(url, str(model.state.get("task")), "models", file) else None
 
 
 def _unlink(workspace: Workspace, task: str, key: str) -> None:

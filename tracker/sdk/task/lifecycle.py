@@ -211,7 +211,8 @@ class Lifecycle(Core):
     ) -> bool:
         """Delete the task with what it made; `tracker restore` brings it back until `tracker gc` has freed its room.
 
-        `callback(kind, uri)` is asked for each output model and artifact; a model that it answers falsely for stays.
+        `callback(kind, uri)` is asked for each output model and artifact; where it answers falsely the model, or the
+        artifact's copy at the destination, stays. `delete_artifacts_and_models=False` keeps all of these.
         False, or with `raise_on_error` DeleteError, for one that is published or still runs.
         """
         from tracker.sdk import deletion
@@ -219,10 +220,10 @@ class Lifecycle(Core):
         try:
             if self._run is not None:
                 raise DeleteError(f"task {self._key} runs in this process: close it first")
-            deletion.delete(
+            left = deletion.delete(
                 self._workspace,
                 self._fresh(),
-                models=delete_artifacts_and_models,
+                outputs=delete_artifacts_and_models,
                 used=not skip_models_used_by_other_tasks,
                 ask=callback,
             )
@@ -232,6 +233,8 @@ class Lifecycle(Core):
             self.fault(str(error), None)
             return False
         self._thing = None
+        for url, why in left:
+            self.fault(f"the copy at {url} was not deleted: {why}", None)
         return True
 
     # --- the one way a status changes --------------------------------------------------------------------------------
