@@ -123,7 +123,7 @@ COLUMNS = st.one_of(
     st.lists(st.integers(-(2**63), 2**63 - 1), min_size=3, max_size=3),
     st.lists(st.none() | TEXTS, min_size=3, max_size=3),
     st.lists(st.booleans(), min_size=3, max_size=3),
-    st.lists(st.datetimes().map(pd.Timestamp), min_size=3, max_size=3),
+    st.lists(st.datetimes(), min_size=3, max_size=3).map(lambda times: np.array(times, "datetime64[us]")),
 )
 
 
