@@ -293,7 +293,7 @@ def test_sync_makes_every_segment_and_every_new_folder_durable(
 
 def test_payload_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No reader would take it; no number is used up."""
-    monkeypatch.setattr("objstore.journal.PAYLOAD_MAX", 1000)
+    monkeypatch.setattr("objstore.journal.writing.PAYLOAD_MAX", 1000)
     writer = JournalWriter(tmp_path / "w", "w", segment_size=512)
     with pytest.raises(ValueError, match="store it as an object"):
         writer.append(1, bytes(1001))
@@ -310,7 +310,7 @@ def test_file_system_that_cannot_map_gets_plain_writes(
     def refused(fd: int, size: int) -> None:
         raise OSError(errno.ENODEV, "No such device")
 
-    monkeypatch.setattr("objstore.journal.mmap", refused)
+    monkeypatch.setattr("objstore.journal.files.mmap", refused)
     assert [record.payload for record in written(tmp_path / "w", 5)] == [payload_of(n) for n in range(1, 6)]
 
 
