@@ -8,13 +8,13 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 
 from objstore import layout, trees
 from objstore.containers import regions
-from objstore.errors import Corrupt, InvalidName, StoreError
+from objstore.errors import Conflict, Corrupt, InvalidName, StoreError
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.objects import Objects
 from objstore.publish import Transaction
@@ -225,8 +225,10 @@ def list_tree(objects: Objects, tree_id: ObjectId) -> list[TreeEntry]:
 def get_file(objects: Objects, blob_id: ObjectId, target: Path) -> None:
     """Write a blob to `target`, which appears whole and verified or not at all; an existing file is replaced.
 
-    A copy, never a link into the store. Not durable on return: it can be made again. Raises NotFound, Corrupt, OSError.
+    A copy, never a link into the store. Not durable on return: it can be made again. Raises NotFound, Corrupt,
+    Conflict for a device, pipe or socket, OSError.
     """
+    check_target(target)
     _check_room(target, objects.size(blob_id))
     part = _beside(target)
     try:
@@ -260,6 +262,14 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)  # over descriptors, so no link is followed
         raise
+
+
+def check_target(target: Path) -> None:
+    """Raise Conflict for a device, pipe or socket, or a link to one: a new file of its name would take its place."""
+    with suppress(OSError):
+        mode = target.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise Conflict(f"{target} is a device, pipe or socket: name a file")
 
 
 def _check_room(target: Path, size: int) -> None:

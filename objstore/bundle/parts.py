@@ -16,6 +16,7 @@ from typing import Final
 from objstore import layout
 from objstore.bundle.form import LEAD_SIZE, TRAILER_SIZE, Lead
 from objstore.errors import Conflict, Corrupt, NotFound, RemoteError, StoreError, Unsupported
+from objstore.files import check_target
 from objstore.ids import Hasher, hash_bytes
 from objstore.publish import fsync_folder
 from objstore.sync import Progress
@@ -363,6 +364,7 @@ class PartsWriter:
         for path in names:
             if path.is_dir():
                 raise Conflict(f"{path} is a folder: name a file")
+            check_target(path)
             if not self._force and os.path.lexists(path):
                 raise Conflict(f"{path} is there already: name another file, or replace it with --force")
 

@@ -523,6 +523,9 @@ def test_what_is_there_already_is_replaced_only_on_request(make: Make, tmp_path:
     for name, split in (("x", None), ("y", MIB)):
         with pytest.raises(Conflict, match="--force"):
             here.bundle(tmp_path / name, split=split)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Conflict, match="pipe is a device, pipe or socket"):
+        here.bundle(tmp_path / "pipe", force=True)
     with pytest.raises(Conflict, match="is a folder"):
         here.bundle(tmp_path / "folder", force=True)
     for folder in (Path("."), Path("/"), Path("..")):
@@ -533,7 +536,7 @@ def test_what_is_there_already_is_replaced_only_on_request(make: Make, tmp_path:
     assert (tmp_path / "x").read_text() == (tmp_path / "y.001").read_text() == "precious"
     assert here.bundle(tmp_path / "x", force=True) is not None
     assert verify(Bundle.open([tmp_path / "x"])).heads
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "here", "x", "y.001"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "here", "pipe", "x", "y.001"]
 
 
 @pytest.mark.skipif(

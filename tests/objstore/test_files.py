@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objstore import files, layout
-from objstore.errors import Corrupt, InvalidName, NotFound, StoreError
+from objstore.errors import Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId, hash_object
 from objstore.records import Mode, Tree, TreeEntry
 from objstore.store import Store
@@ -115,6 +115,18 @@ def test_memory_stays_bounded_for_a_large_file(tmp_path: Path) -> None:
     assert compared.returncode == 0
     stored = sum(path.stat().st_size for path in (tmp_path / "s" / "packs").rglob("*.pack"))
     assert stored < 202 * MIB
+
+
+def test_what_is_no_file_is_never_replaced(store: Store, tmp_path: Path) -> None:
+    """A pipe, as /dev/null would be gone for every process of the machine; nor what a link leads to."""
+    item = entry(store, "a", b"content")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(Conflict, match=f"{name} is a device, pipe or socket"):
+            store.get(item.id, tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "link").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.glob("[lp]*")) == ["link", "pipe"]
 
 
 def test_an_existing_file_is_replaced_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from objstore import files
 from objstore import layout as store_layout
 from objstore.errors import Ambiguous, Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId
@@ -292,6 +293,7 @@ def _target(found: Found, output: str | None) -> Path:
         raise Conflict(f"{target} is a folder: name a file with -o PATH")
     if not target.parent.is_dir():
         raise NotFound(f"{target.parent} is not there: make it first")
+    files.check_target(target)
     return target
 
 

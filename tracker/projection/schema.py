@@ -52,14 +52,22 @@ VALUES: Final = {
 }
 
 
+class _Connection(sqlite3.Connection):
+    """Closes itself: a workspace has no end, and Python 3.13 warns of connections that nobody has closed."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):  # of one that could not be opened
+            self.close()
+
+
 def connect(path: Path | None) -> sqlite3.Connection:
     """A connection to a file that has the tables, or to new ones in memory. Raises sqlite3.Error where it has not."""
     if path is None:
-        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        connection = _open(":memory:")
         connection.executescript(TABLES)
         return connection
     uri = f"{path.absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    connection = _open(uri, uri=True)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
@@ -74,10 +82,16 @@ def connect(path: Path | None) -> sqlite3.Connection:
     return connection
 
 
+def _open(place: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(
+        place, timeout=WAIT, isolation_level=None, check_same_thread=False, factory=_Connection, uri=uri
+    )
+
+
 def start(folder: Path) -> tuple[Path, sqlite3.Connection]:
     """A new file of another name, to be filled by one process and then put in place. Raises OSError, sqlite3.Error."""
     path = folder / f"index.{secrets.token_hex(6)}.part"
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = _open(str(path))
     connection.execute("PRAGMA page_size = 8192")
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
