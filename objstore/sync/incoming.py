@@ -149,6 +149,7 @@ def receive(
             whole = {head.id for head in ready}
             lacking = tuple(head for head in wanted if head.id not in whole)
             return Received((), 0, fetch.bytes, 0, lacking, tuple(sorted(fetch.missing)), damaged)
+        fetch.forget()
         packs = stage.publish(objects)
     finally:
         stage.remove()
@@ -298,6 +299,10 @@ class _Fetch:
                     stack += [node for node in reversed(absent) if node[1] not in self.missing]
             frontier = self._prove()
         self._lists.clear()
+
+    def forget(self) -> None:
+        """Let go of what the remote has and of what was seen, which takes as much memory as to publish what came."""
+        del self.library, self._seen
 
     def wrong(self) -> dict[str, str]:
         """The remote's files that were found wrong, and what is nowhere, each with what is wrong."""
