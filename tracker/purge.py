@@ -1,9 +1,8 @@
-"""Removes an object for good that should never have been recorded: from the history of all that refers to it, then from
-the packs, the trash, the journals and the caches of a store.
+"""Removes an object for good that should never have been recorded: from the history of all that refers to it, then
+from the packs, the trash, the journals and the caches of a store.
 
-Refuses what is running, and what is no content of its own: commits, states, records, pieces of large files. A purge that
-was interrupted is finished by the next one. What it leaves is a note of the hash and the time, a thing of its own, which
-travels with every push and pull.
+Refuses what is running, and what is no content of its own: commits, states, pieces of large files. A purge that was
+interrupted is finished by the next one. It leaves a note of hash and time, which travels with every push and pull.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from tracker.state import merge
 
 if TYPE_CHECKING:
     from objstore.gc import Erased, Relations
-    from tracker.reader import Thing
     from tracker.workspace import Workspace
 
 _PREFIX_MIN: Final = 6
@@ -57,8 +55,8 @@ class User:
 class Plan:
     """What a purge would do. note: of an earlier one; held: whether any of its bytes are still in the store.
 
-    above: folders that lead to it; gone: its id and those of what tells of its content; below: those of its parts, which
-    go where nothing else has them; urls: copies elsewhere, which stay.
+    above: folders that lead to it; gone: its id and those of what tells of its content; below: those of its parts,
+    which go where nothing else has them; urls: copies elsewhere, which stay.
     """
 
     id: str
@@ -99,8 +97,10 @@ def resolve(workspace: Workspace, relations: Relations, text: str) -> str:
 
 
 def foresee(workspace: Workspace, text: str) -> Plan:
-    """What purging an object would take. Raises Conflict where what is running has it, UsageError for what is no content
-    of its own; as `resolve`; Corrupt where packs are damaged.
+    """What purging an object would take.
+
+    Raises Conflict where what is running has it, UsageError for what is no content of its own; as `resolve`; Corrupt
+    where packs are damaged.
     """
     from objstore.gc import Relations
 
@@ -159,7 +159,7 @@ class _Survey:
         )
 
     def _climb(self) -> tuple[set[ObjectId], list[Commit], list[ObjectId]]:
-        """The folders that lead to the object, the commits whose states do, and the large files that it is a piece of."""
+        """The folders that lead to the object, the commits whose states do, and large files that it is a piece of."""
         above, lists = set[ObjectId](), list[ObjectId]()
         named: dict[ObjectId, Commit] = {}
         front = [self._id]
@@ -182,9 +182,13 @@ class _Survey:
     ) -> None:
         """Raise UsageError for what is no content that somebody recorded."""
         if kind is Kind.COMMIT:
-            raise UsageError(f"{self._id} is a commit, a state in a history: `tracker log` tells what it changed")
+            raise UsageError(
+                f"{self._id} is a commit, a state in a history: `tracker log` tells what it changed"
+            )
         if any(commit.state == self._id for commit in commits):
-            raise UsageError(f"{self._id} is the state of a task or model, not content: purge what it refers to")
+            raise UsageError(
+                f"{self._id} is the state of a task or model, not content: purge what it refers to"
+            )
         if lists or kind is Kind.CHUNKS:
             of = f" of {lists[0]}" if lists else ""
             raise UsageError(f"{self._id} is a piece{of}, a larger file: purge that")
@@ -237,7 +241,7 @@ class Cleaner:
     """
 
     hit: frozenset[str]
-    object: str
+    target: str
     time: int
     put: Callable[[bytes], str]
     folder: Callable[[Ref], str]
@@ -257,7 +261,7 @@ class Cleaner:
     @property
     def mark(self) -> str:
         """What stands in its place."""
-        return mark_of(self.object, self.time)
+        return mark_of(self.target, self.time)
 
     def _hits(self, value: object) -> bool:
         return any(Ref.parse(text).id in self.hit for text in references(value))
@@ -281,12 +285,12 @@ class Cleaner:
         """What refers to an object: an artifact, weights, a text, a folder."""
         ref = Ref.parse(value["$ref"])
         rest = {key: item for key, item in value.items() if key != "$ref"}
-        if ref.id == self.object:
+        if ref.id == self.target:
             if not rest:
                 return self.mark
             self._note_siblings(rest)
             kept = {key: item for key, item in rest.items() if key not in ("preview", "mac", "url", "hash")}
-            return {**kept, "purged": self.time, "hash": self.object, "size": ref.size}
+            return {**kept, "purged": self.time, "hash": self.target, "size": ref.size}
         if ref.id in self.hit:  # a folder that it lies in
             if rest.get("url"):
                 self.urls.add(str(rest["url"]))
@@ -335,7 +339,11 @@ class Cleaner:
         if not self._hits(sample):
             return sample
         self.places.add(f"sample {sample['title']}/{sample['series']}")
-        text = {"$ref": self.put(f"{self.mark}\n".encode()), "file": "purged.txt", "content_type": "text/plain"}
+        text = {
+            "$ref": self.put(f"{self.mark}\n".encode()),
+            "file": "purged.txt",
+            "content_type": "text/plain",
+        }
         return {**sample, "content": text, "kind": "media"}
 
 
@@ -369,7 +377,12 @@ def _put_note(workspace: Workspace, plan: Plan) -> Note:
     stamp = known.time if known else time.time_ns() // 1000
     lacking = plan.gone - (known.gone if known else frozenset())
     if known is None or lacking:
-        changes = {"object": plan.id, "time": stamp, "name": plan.id, **{f"gone/{each}": True for each in lacking}}
+        changes = {
+            "object": plan.id,
+            "time": stamp,
+            "name": plan.id,
+            **{f"gone/{each}": True for each in lacking},
+        }
         workspace.edit(key_of(plan.id), changes, kind=layout.PURGE, new=known is None)
     return Note(plan.id, stamp, plan.gone | (known.gone if known else frozenset()))
 
@@ -500,7 +513,9 @@ def _remove_journals(workspace: Workspace, plan: Plan) -> None:
             if journal.liveness(source.folder) != "dead" and not folded.ended:
                 raise Conflict(f"task {source.key} is running and has it: end it first")
             if folded.broken or fold(source, covered).last:
-                raise Conflict(f"a journal of task {source.key} is not sealed yet: run `tracker recover` first")
+                raise Conflict(
+                    f"a journal of task {source.key} is not sealed yet: run `tracker recover` first"
+                )
         gone = workspace.root / store_layout.TMP / secrets.token_hex(16)
         with suppress(FileNotFoundError):
             source.folder.rename(gone)

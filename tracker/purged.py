@@ -1,4 +1,4 @@
-"""What was purged: the note that a purge leaves, a thing of its own, and the words for it. Reads states; opens nothing."""
+"""What was purged: the note that a purge leaves, and the words for it. Reads states; opens nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CONTEXT: Final = "tracker purge v1"
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is known of a purged object: its hash, when it was purged (microseconds since the epoch), and the ids of what
-    told of its content and went with it.
+    """What is known of a purged object: its hash, when it was purged (microseconds since the epoch), and the ids of
+    what told of its content and went with it.
     """
 
     id: str
@@ -36,9 +36,7 @@ def key_of(object_id: str) -> str:
 
 def note_of(state: State) -> Note:
     """The note that a state holds."""
-    return Note(
-        str(state.get("object", "")), int(state.get("time", 0)), frozenset(state.section("gone"))
-    )
+    return Note(str(state.get("object", "")), int(state.get("time", 0)), frozenset(state.section("gone")))
 
 
 def day(stamp: int) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from objstore.errors import ReadOnly, RemoteError
+from objstore.ids import ObjectId
 from objstore.store import Store
 from tracker import config, remotes
 from tracker import purge as purges
 from tracker.errors import UsageError
-from tracker.purged import key_of
+from tracker.purged import Note, key_of
 from tracker.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
     from objstore.remotes.folder import FolderRemote
 
 
-def chosen(
-    workspace: Workspace, names: Sequence[str], *, all_remotes: bool
-) -> list[tuple[str, Workspace]]:
+def chosen(workspace: Workspace, names: Sequence[str], *, all_remotes: bool) -> list[tuple[str, Workspace]]:
     """The remotes of these names, or all, each opened as the store that it is.
 
-    Raises NotFound for an unknown name, RemoteError for one that is not there, ReadOnly for one that may not be written.
+    Raises NotFound for an unknown name, RemoteError for one that is not there, ReadOnly for one that may not be
+    written.
     """
     known = remotes.configured(workspace.root)
     wanted = list(known) if all_remotes else list(dict.fromkeys(names))
@@ -71,9 +71,13 @@ def refuse_push(workspace: Workspace) -> None:
             )
 
 
-def held(workspace: Workspace) -> list[str]:
+def held(workspace: Workspace) -> dict[str, Note]:
     """The hashes of what was purged, and lies here all the same: it came from a copy, or was purged elsewhere only."""
-    from objstore.ids import ObjectId
+    objects = workspace.store.objects
+    objects.refresh()
+    return {each: note for each, note in workspace.purges().items() if objects.has(ObjectId.parse(each))}
 
-    workspace.store.objects.refresh()
-    return [each for each in workspace.purges() if workspace.store.objects.has(ObjectId.parse(each))]
+
+def unwanted(workspace: Workspace) -> frozenset[ObjectId]:
+    """What must not come along when something else is fetched: all that was purged, and what told of it."""
+    return frozenset(ObjectId.parse(each) for note in workspace.purges().values() for each in note.gone)

@@ -155,8 +155,13 @@ _HINTS: Final = tuple({*_WORDS, *(hint for _, hints, _ in _SHAPES for hint in hi
 
 
 def is_redacted(value: object) -> bool:
-    """Whether a text holds the mark of a secret that was taken out: it must not be given back as a value."""
-    return isinstance(value, str) and "[redacted" in value
+    """Whether a text holds the mark of a secret that was taken out, or purged: it must not be given back as a value."""
+    return isinstance(value, str) and ("[redacted" in value or is_purged(value))
+
+
+def is_purged(value: str) -> bool:
+    """Whether a text stands in the place of one that was purged (see `purged.mark_of`)."""
+    return value.startswith("[purged ")
 
 
 def redact(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +43,8 @@ class Erased:
     are too young to be taken for leftovers, so that a writer may still be at them.
     """
 
-    deleted: Amount = Amount()
-    written: Amount = Amount()
+    deleted: Amount = field(default_factory=Amount)
+    written: Amount = field(default_factory=Amount)
     needed: frozenset[ObjectId] = frozenset()
     unfinished: int = 0
 
@@ -114,8 +114,9 @@ def erase(root: Path, ids: Collection[ObjectId], *, roots: Roots = tuple) -> Era
     """Take these objects out of all packs, the trash included, but for those that living heads or `roots` reach.
 
     Also removes damaged files that lie in the trash, since nobody can tell what they hold, and what writers have left
-    unfinished an hour ago. Raises ReadOnly; Conflict where one came to be needed meanwhile; Corrupt and StoreError where
-    what something needs is damaged or missing, so that it is not known what is needed: nothing was erased then; OSError.
+    unfinished an hour ago. Raises ReadOnly; Conflict where one came to be needed meanwhile; Corrupt and StoreError
+    where what something needs is damaged or missing, so that nobody knows what is needed: nothing was erased then;
+    OSError.
     """
     if not os.access(root, os.W_OK):
         raise ReadOnly(f"{root} cannot be written by this user: nothing was erased")
@@ -186,9 +187,9 @@ class _Erasure:
             kept = ~doomed[rows]
             # A pack in the trash is written anew only for what nothing else holds: where a run was killed, all of it
             # lies in a new pack already.
-            if kept.any() and not (holding.file.epoch is not None and here[rows][kept].all()):
-                if (new := self._without(holding, kept)) is not None:
-                    made[holding.file.id] = new
+            is_done = holding.file.epoch is not None and here[rows][kept].all()
+            if kept.any() and not is_done and (new := self._without(holding, kept)) is not None:
+                made[holding.file.id] = new
         self._give_up(holders, made, heads, Claims.of(tables))
         for file in files:
             if file.epoch is None:

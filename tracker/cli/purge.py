@@ -41,17 +41,18 @@ class _Place:
     ],
 )
 @click.argument("hash_", metavar="HASH")
-@click.option("--remote", "names", multiple=True, metavar="NAME", help="On this remote, too. May be given again.")
+@click.option(
+    "--remote", "names", multiple=True, metavar="NAME", help="On this remote, too. May be given again."
+)
 @click.option("--all-remotes", is_flag=True, help="On all remotes, too.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge(
-    call: Call, hash_: str, names: tuple[str, ...], all_remotes: bool, dry_run: bool, yes: bool
-) -> int:
+def purge(call: Call, hash_: str, names: tuple[str, ...], all_remotes: bool, dry_run: bool, yes: bool) -> int:
     """Remove content for good that should never have been recorded: a secret in an artifact, a plot, the console.
 
-    It goes from the history of every task and model that refers to it, from packs, trash and caches; the states that had
-    it say since when it is gone. What else they hold stays. `tracker show ID` has the hashes. Nothing brings it back.
+    It goes from the history of every task and model that refers to it, from packs, trash and caches; the states that
+    had it say since when it is gone, and get new commit ids. What else they hold stays. `tracker show ID` has the
+    hashes. Nothing brings it back. Change the secret all the same: who has copied the store has it.
     """
     from tracker import purging
 
@@ -69,7 +70,9 @@ def purge(
         return _tell_done(call, places, told, [])
     if not ask(f"Purge {_hash(places)} for good?", yes=yes):
         return 1
-    done = [purging.purge(place.workspace, place.plan, workspace, place.name) for place in places if place.plan]
+    done = [
+        purging.purge(place.workspace, place.plan, workspace, place.name) for place in places if place.plan
+    ]
     return _tell_done(call, places, told, done)
 
 
@@ -151,8 +154,8 @@ def _tell_done(
         )
         if each.unfinished:
             render.say(
-                f"tracker: warning: {plural(each.unfinished, 'unfinished file')} of other processes stay {where} in tmp/: "
-                "purge again in an hour, should they be leftovers"
+                f"tracker: warning: {plural(each.unfinished, 'unfinished file')} of other processes stay {where} in "
+                "tmp/: purge again in an hour, should they be leftovers"
             )
     if done and len(places) == 1 and _has_remotes(places[0].workspace):
         render.say("remotes were not touched: `tracker purge HASH --all-remotes` purges it there, too")
