@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tracker.workspace import Workspace
 
 _PREFIX_MIN: Final = 6
+_STATE_ENTRIES: Final = 2  # of a state's tree: its record, and the objects that it refers to
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,13 @@ class _Survey:
         )
         users: dict[str, set[str]] = {}
         records: set[str] = set()
-        for commit in commits:
-            record, state = self._record(commit)
-            if record is not None:
+        for tree in above:
+            for record, state in self._states(tree):
                 cleaner.places.clear()
                 cleaner.state(state)
                 records.add(record)
-                users.setdefault(commit.key, set()).update(cleaner.places)
+                for key in {commit.key for commit in commits if commit.state == tree}:
+                    users.setdefault(key, set()).update(cleaner.places)
         found = [self._user(key, places) for key, places in sorted(users.items())]
         self._refuse_running(users.keys(), cleaner.hit)
         gone = {str(self._id), *records, *cleaner.siblings, *(self._note.gone if self._note else ())}
@@ -175,7 +176,10 @@ class _Survey:
                     above.add(each)
                     front.append(each)
         states = {*above, self._id}
-        return above, [commit for commit in named.values() if commit.state in states], lists
+        # Of what was deleted the state is no edge, but its record tells as much as any.
+        heads = (head for several in self._workspace.store.heads.live().values() for head in several)
+        deleted = [head.commit for head in heads if head.commit.deleted]
+        return above, [commit for commit in (*named.values(), *deleted) if commit.state in states], lists
 
     def _refuse_parts(
         self, kind: Kind, above: Collection[ObjectId], commits: list[Commit], lists: list[ObjectId]
@@ -199,13 +203,16 @@ class _Survey:
                         f"{self._id} is the record of a state of {commit.key}, not content: purge what it refers to"
                     )
 
-    def _record(self, commit: Commit) -> tuple[str | None, State]:
-        """A commit's record and its id; None where it is gone already."""
-        for entry in files.list_tree(self._objects, commit.state):
-            if entry.name == "record" and self._relations.has(entry.id):
-                data = self._objects.read(entry.id, limit=layout.STATE_MAX)
-                return str(entry.id), State.decode(data)
-        return None, State(layout.TASK)
+    def _states(self, tree: ObjectId) -> Iterator[tuple[str, State]]:
+        """The id of the record in a tree, and the state, where it is that of a state, and still there.
+
+        Not those of commits only: of what deletes, and is no head any more, nothing but the commit itself is reached.
+        """
+        entries = files.list_tree(self._objects, tree)
+        for entry in entries:
+            if entry.name == "record" and len(entries) <= _STATE_ENTRIES and self._relations.has(entry.id):
+                with suppress(CorruptRecord):  # a user's own file of that name
+                    yield str(entry.id), State.decode(self._objects.read(entry.id, limit=layout.STATE_MAX))
 
     def _user(self, key: str, places: Iterable[str]) -> User:
         with suppress(TaskNotFound, StoreError, CorruptRecord):
@@ -411,6 +418,7 @@ def _rewrite(workspace: Workspace, key: str, plan: Plan, stamp: int) -> None:
             for name, entry in clean.keys.items()
             if entry.value != before.keys[name].value
         }
+        changed[f"purged/{plan.id}"] = Entry(stamp, now, writer)  # what `tracker log` shows of this step
         state = merge([clean, State(clean.kind, changed)])
         # One event of a new writer: without it an edit made elsewhere, on top of the old history, would cover this.
         covers = {**united_covers(heads), writer: 1}
