@@ -147,7 +147,8 @@ _OPTION: Final = (
 _BEFORE: Final = r"[A-Za-z0-9_.\-]*\Z"
 _NAME_MAX: Final = 64  # characters before those words
 _PLACEHOLDER: Final = (
-    r"(?i:none|null|nil|true|false|yes|no|undefined|changeme|x+|\*+|\.+|-+|<.*>|\$\{.*\}|\$\(.*\)|\$[A-Z_]+|\{.*\}|\[.*\]"
+    r"(?i:none|null|nil|true|false|yes|no|undefined|changeme|x+|\*+|\.+|-+|<.*>|\$\{.*\}|\$\(.*\)|\$[A-Z_]+"
+    r"|\{[^'\x22]*\}|\[[^'\x22]*\]"  # but no dict or list of texts, as an argument with several values has them
     r"|(?:~|\.{1,2})?(?:/[a-z0-9_.\-]{1,32}){1,16}"  # a path, to where the secret is
     r"|%\(.*\)s|os\.environ.*|env[:.].*|str|int|float|bool|string)\Z"
 )
