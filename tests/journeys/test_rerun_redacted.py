@@ -99,6 +99,7 @@ def test_redacted_values_do_not_flow_back(scripts: Scripts, early: str) -> None:
     assert again["file"] == "stage: 1\npassword: filesecret1\n"
     assert again["environment"] == "environmentsecret1"
     after = Task.get_task(task.id)
+    assert after is not None
     assert "secret1" not in json.dumps(after.export_task())
     (warning,) = [line for line in ended.warnings if "configuration" in line]
     assert "'file' is stored without its secrets" in warning
