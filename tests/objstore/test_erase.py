@@ -79,6 +79,18 @@ def test_what_a_root_needs_stays(store: Store) -> None:
     assert needed in packed(store.root)
 
 
+def test_what_a_restore_would_bring_back_stays(store: Store) -> None:
+    """Of a deleted thing, whether its deletion was asked for here or not: its state, and that of its parents."""
+    (shared,) = put(store, "a", [b"shared"])
+    (head,) = store.heads.of("a" * 32)
+    with store.begin() as transaction:
+        covers = {"a": 1, "b": 1}
+        commit = Commit("a" * 32, ("task", "p", "a"), (head.id,), 2, 2, head.commit.state, covers, 2, True)
+        transaction.commit(commit)
+    assert erase(store.root, [shared]).needed == {shared}
+    assert shared in packed(store.root)
+
+
 def test_copies_in_the_trash_go(store: Store) -> None:
     """One in packs/, one that was set aside; what only the trash still has beside it is kept."""
     gone, kept = loose(store, b"secret " * 100, b"set aside " * 100)

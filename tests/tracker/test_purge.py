@@ -195,6 +195,9 @@ def test_a_deleted_task_can_be_restored_without_it(workspace: Workspace) -> None
         **{"artifact/x": artifact(workspace, SECRET), "artifact/y": artifact(workspace, b"kept")},
     )
     removal.delete(workspace, removal.foresee(workspace, [A]).things)
+    (head,) = workspace.store.heads.of(A)
+    with pytest.raises(UsageError, match="is the state of"):
+        purge.foresee(workspace, str(head.commit.state))
     after = purged(workspace)
     assert after.thing(A).state.get("deleted")
     assert removal.unconfirmed(after) == []
@@ -285,7 +288,7 @@ def test_what_may_not_be_written_is_not_touched(workspace: Workspace, tmp_path: 
     workspace.store.push(remotes.open_remote(workspace.root, url))
     for root in (tmp_path / "far", workspace.root):
         record = json.loads((root / "format").read_text())
-        record["features"]["write"] = ["of-tomorrow"]
+        record["features"]["gc"] = ["of-tomorrow"]
         (root / "format").write_text(json.dumps(record))
         if root == tmp_path / "far":
             with pytest.raises(ReadOnly, match="far"):
