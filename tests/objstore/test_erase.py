@@ -13,9 +13,10 @@ from objstore.errors import Conflict, Corrupt, ReadOnly, StoreError
 from objstore.gc import Relations, erase
 from objstore.gc import erasing as module
 from objstore.heads import Heads, Table
-from objstore.ids import Kind, ObjectId
+from objstore.ids import Kind, ObjectId, hash_object
 from objstore.objects import Objects
 from objstore.records import Commit, Mode, TreeEntry
+from objstore.remotes.folder import FolderRemote
 from objstore.store import Store
 
 
@@ -186,3 +187,53 @@ def test_a_store_that_may_not_be_written_is_refused(store: Store, monkeypatch: p
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(ReadOnly):
         erase(store.root, [gone])
+
+
+def test_what_names_others_goes_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that, killed between two deletions, what is left can still be found by what was asked for."""
+    pairs = []
+    for n in range(8):
+        content = f"secret {n} ".encode() * 50
+        blob = hash_object(Kind.BLOB, content)
+        for is_tree in (
+            n % 2 == 0,
+            n % 2 == 1,
+        ):  # in either order: who lists a folder may see the newest first
+            with store.begin() as transaction:
+                if is_tree:
+                    tree, _ = files.put_tree(transaction, [TreeEntry("x", Mode.FILE, blob, 450)])
+                else:
+                    transaction.put_bytes(content)
+        pairs.append((tree, blob))
+    delete, left = module._Erasure._delete, [8]
+
+    def dying(self: object, file: object) -> object:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return delete(self, file)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(module._Erasure, "_delete", dying)
+    with pytest.raises(KeyboardInterrupt):
+        erase(store.root, [each for pair in pairs for each in pair])
+    here = packed(store.root)
+    assert len(here) == 8
+    assert [blob for tree, blob in pairs if blob in here and tree not in here] == []
+
+
+def test_what_was_purged_does_not_come_along_with_a_neighbour(tmp_path: Path) -> None:
+    """From a remote that has both in one frame: only what a head reaches is taken, where the puller says what not."""
+    remote = Store.create(tmp_path / "remote")
+    with remote.begin() as transaction:
+        secret = transaction.put_bytes(b"secret " * 100)
+        wanted = transaction.put_bytes(b"wanted " * 100)
+        tree, _ = files.put_tree(transaction, [TreeEntry("x", Mode.FILE, wanted, 700)])
+        transaction.commit(Commit("a" * 32, ("task", "p", "a"), (), 1, 1, tree, {"a": 1}))
+    careless = Store.create(tmp_path / "careless")
+    careless.pull(FolderRemote(remote.root))
+    assert secret in packed(careless.root)  # it does lie beside it
+    careful = Store.create(tmp_path / "careful")
+    careful.pull(FolderRemote(remote.root), without=[secret])
+    assert secret not in packed(careful.root)
+    assert Objects(careful.root).read(wanted) == b"wanted " * 100
+    assert careful.fsck().problems == ()

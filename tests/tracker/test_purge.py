@@ -208,6 +208,16 @@ def test_a_deleted_task_can_be_restored_without_it(workspace: Workspace) -> None
     assert fresh(workspace).store.fsck().problems == ()
 
 
+def test_the_tables_of_queries_are_made_anew(workspace: Workspace) -> None:
+    """They hold what heads said that are no more: nothing of an old file is kept."""
+    task(workspace, A, **{"artifact/x": artifact(workspace, SECRET)})
+    index = workspace.root / "cache" / "index.sqlite"
+    assert workspace.projection.projects() == {"p"}
+    assert index.exists()
+    purged(workspace)
+    assert not index.exists()
+
+
 def test_two_places_that_purge_the_same_agree(workspace: Workspace, tmp_path: Path) -> None:
     """Their notes are one thing, and their histories unite."""
     task(workspace, A, **{"artifact/x": artifact(workspace, SECRET, preview="secret")})
