@@ -294,6 +294,17 @@ class Links:
             front = front[~found[front]]
         return found
 
+    def naming(self, targets: Column) -> Column:
+        """The numbers of what names one of `targets` directly."""
+        at = np.flatnonzero(np.isin(self._edges, targets))
+        found: Column = np.unique(np.searchsorted(self._starts, at, side="right") - 1)
+        return found
+
+    def names_others(self, numbers: Column) -> Column:
+        """For each of these, whether it names an object that is here."""
+        found: Column = self._starts[numbers + 1] > self._starts[numbers]
+        return found
+
     def reached(self, starts: Column, mark: Column, value: int) -> Column:
         """The numbers of what is reached from `starts`, each once; `mark` becomes `value` there and was so nowhere."""
         found, front = [], np.unique(starts)

@@ -114,13 +114,20 @@ class Store:
         return push(self.root, self.objects, self.heads, remote, keys=keys, progress=progress)
 
     def pull(
-        self, remote: Source, keys: Collection[str] | None = None, progress: Progress | None = None
+        self,
+        remote: Source,
+        keys: Collection[str] | None = None,
+        progress: Progress | None = None,
+        *,
+        without: Collection[ObjectId] = (),
     ) -> PullResult:
         """Bring a remote's living heads (all, or of `keys`) here, with all they reach; see `objstore.sync.pull`."""
         self._check_writable()
         from objstore.sync import pull
 
-        return pull(self.root, self.objects, self.heads, remote, keys=keys, progress=progress)
+        return pull(
+            self.root, self.objects, self.heads, remote, keys=keys, without=without, progress=progress
+        )
 
     def clone(self, remote: Source, progress: Progress | None = None) -> PullResult:
         """Fill this new store from a remote. Raises NotFound where that holds no store; else as `pull`."""
@@ -154,12 +161,14 @@ class Store:
             progress=progress,
         )
 
-    def unbundle(self, bundle: Bundle, progress: Progress | None = None) -> Received:
+    def unbundle(
+        self, bundle: Bundle, progress: Progress | None = None, *, without: Collection[ObjectId] = ()
+    ) -> Received:
         """Take everything in that a bundle holds, or nothing; see `objstore.bundle.unbundle`."""
         self._check_writable()
         from objstore.bundle import unbundle
 
-        return unbundle(self.root, self.objects, self.heads, bundle, progress)
+        return unbundle(self.root, self.objects, self.heads, bundle, progress, without=without)
 
     def fsck(
         self, level: str = "content", *, roots: Iterable[Node] = (), progress: Inspected | None = None

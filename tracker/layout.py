@@ -50,7 +50,8 @@ TASK: Final = "task"
 MODEL: Final = "model"
 ALIAS: Final = "alias"
 PIN: Final = "pin"
-KINDS: Final = (TASK, MODEL, ALIAS, PIN)
+PURGE: Final = "purge"  # says that an object was purged, here and wherever this is copied to
+KINDS: Final = (TASK, MODEL, ALIAS, PIN, PURGE)
 
 
 def live_path(key: str, writer: str) -> str:

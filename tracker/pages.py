@@ -27,7 +27,8 @@ PATCH_MAX: Final = (
 class Item:
     """An artifact, or a model with its weights. hash, kind: empty where only a URL was registered; size in bytes.
 
-    name: the artifact's, or the one that the task links the model by; id: the model's, empty for an artifact.
+    name: the artifact's, or the one that the task links the model by; id: the model's, empty for an artifact; purged:
+    when its content was, microseconds since the epoch, else 0.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Item:
     file: str
     url: str
     id: str = ""
+    purged: int = 0
 
     @property
     def own_name(self) -> str:
@@ -158,7 +160,7 @@ def _item(name: str, record: Mapping[str, Any], model_id: str = "") -> Item:
     ref = Ref.parse(record["$ref"]) if "$ref" in record else None
     kind, object_id, size = (ref.kind, ref.id, ref.size) if ref else ("", "", 0)
     sort, file, url = (str(record.get(member) or "") for member in ("type", "file", "url"))
-    return Item(name, object_id, kind, size, sort, file, url, model_id)
+    return Item(name, object_id, kind, size, sort, file, url, model_id, whole(record.get("purged")))
 
 
 def script(state: State) -> Script:

@@ -27,7 +27,7 @@ from tracker.errors import BadValue, RecordingFault
 from tracker.mounts import file_system
 from tracker.notice import say
 from tracker.records import Entry, Ref, recoverer
-from tracker.redaction import Lines, redact_bytes, redact_value
+from tracker.redaction import Lines, is_redacted, redact_bytes, redact_value
 from tracker.state import join_keys
 
 _pack_scalar = events.SCALAR_FORMAT.pack
@@ -283,10 +283,14 @@ class Recorder:
             return 0
 
     def overrides(self, section: str) -> dict[str, str] | None:
-        """The values that a replayed run takes from its stored task; None for a run of its own."""
+        """The values that a replayed run takes from its stored task; None for a run of its own.
+
+        Not those whose secrets were left out: the script has the true ones.
+        """
         if not self.replays:
             return None
-        return {name: str(record["value"]) for name, record in self.section(f"param/{section}").items()}
+        stored = {name: str(record["value"]) for name, record in self.section(f"param/{section}").items()}
+        return {name: text for name, text in stored.items() if not is_redacted(text)}
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

@@ -147,7 +147,8 @@ _OPTION: Final = (
 _BEFORE: Final = r"[A-Za-z0-9_.\-]*\Z"
 _NAME_MAX: Final = 64  # characters before those words
 _PLACEHOLDER: Final = (
-    r"(?i:none|null|nil|true|false|yes|no|undefined|changeme|x+|\*+|\.+|-+|<.*>|\$\{.*\}|\$\(.*\)|\$[A-Z_]+|\{.*\}|\[.*\]"
+    r"(?i:none|null|nil|true|false|yes|no|undefined|changeme|x+|\*+|\.+|-+|<.*>|\$\{.*\}|\$\(.*\)|\$[A-Z_]+"
+    r"|\{[^'\x22]*\}|\[[^'\x22]*\]"  # but no dict or list of texts, as an argument with several values has them
     r"|(?:~|\.{1,2})?(?:/[a-z0-9_.\-]{1,32}){1,16}"  # a path, to where the secret is
     r"|%\(.*\)s|os\.environ.*|env[:.].*|str|int|float|bool|string)\Z"
 )
@@ -155,8 +156,13 @@ _HINTS: Final = tuple({*_WORDS, *(hint for _, hints, _ in _SHAPES for hint in hi
 
 
 def is_redacted(value: object) -> bool:
-    """Whether a text holds the mark of a secret that was taken out: it must not be given back as a value."""
-    return isinstance(value, str) and "[redacted" in value
+    """Whether a text holds the mark of a secret that was taken out, or purged: it must not be given back as a value."""
+    return isinstance(value, str) and ("[redacted" in value or is_purged(value))
+
+
+def is_purged(value: str) -> bool:
+    """Whether a text stands in the place of one that was purged (see `purged.mark_of`)."""
+    return value.startswith("[purged ")
 
 
 def redact(text: str) -> str:

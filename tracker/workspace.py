@@ -23,6 +23,7 @@ from tracker.errors import RecordingFault, TaskNotFound, TrackerError
 from tracker.names import without_surrogates
 from tracker.notice import say
 from tracker.package_data import template_dir
+from tracker.purged import Note, key_of, note_of
 from tracker.reader import Reader, Thing
 from tracker.records import Entry, Ref, State
 from tracker.redaction import redact_value
@@ -30,6 +31,8 @@ from tracker.state import merge
 
 if TYPE_CHECKING:
     from tracker.projection import Projection
+
+_PURGED = f'"path":["{layout.PURGE}",'.encode()  # in a commit of a note of a purge
 
 Changes = (
     Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
@@ -162,7 +165,15 @@ class Workspace:
         hits = [str(object_id) for _, object_id in self.store.objects.resolve(prefix)]
         if len(keys) + len(hits) > 1:
             raise Ambiguous(prefix, [*keys, *hits])
-        return keys[0] if keys else self.store.resolve(prefix)
+        if keys:
+            return keys[0]
+        try:
+            return self.store.resolve(prefix)
+        except NotFound:
+            for object_id, note in self.purges().items():
+                if object_id.startswith(prefix):
+                    raise NotFound(note.text) from None
+            raise
 
     def resolve_task(self, prefix: str) -> str:
         """The one task whose id begins with `prefix`. Raises NotFound, Ambiguous, InvalidName."""
@@ -176,6 +187,22 @@ class Workspace:
         if not keys:
             raise NotFound(f"no task's id begins with {prefix}: `tracker ls` lists them")
         return keys[0]
+
+    def purges(self) -> dict[str, Note]:
+        """What was purged, here or where this store was pulled from, by hash."""
+        heads = self.store.heads.live()
+        # By the raw bytes first: to parse the heads of 100,000 tasks takes seconds.
+        named = {key: each for key, each in heads.items() if _PURGED in each[0].raw}
+        chosen = {k: each for k, each in named.items() if each[0].commit.path[:1] == (layout.PURGE,)}
+        found = (note_of(thing.state) for thing in self._reader.sealed(chosen).values())
+        return {note.id: note for note in found}
+
+    def purged(self, object_id: str) -> Note | None:
+        """What is known of the purge of one object; None where it was not purged."""
+        key = key_of(object_id)
+        heads = self.store.heads.of(key)
+        found = self._reader.sealed({key: heads} if heads else {})
+        return note_of(found[key].state) if key in found else None
 
     def read(self, thing: Thing, ref: Ref) -> bytes:
         """The content of a blob that a thing refers to, be it still in a journal. Raises NotFound, Corrupt."""

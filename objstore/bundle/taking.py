@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,15 @@ _NAMED_MOST: Final = 8
 
 
 def unbundle(
-    root: Path, objects: Objects, heads: Heads, bundle: Bundle, progress: Progress | None = None
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    bundle: Bundle,
+    progress: Progress | None = None,
+    *,
+    without: Collection[ObjectId] = (),
 ) -> Received:
-    """Bring everything a bundle holds into the store at `root`; what is there already is not read.
+    """Bring everything a bundle holds into the store at `root`; what is there already is not read; without: as `pull`.
 
     Raises NotFound, which names what is missing here, where the bundle rests on what this store lacks; Corrupt or
     Unsupported for anything wrong with the bundle. Then nothing is published.
@@ -36,6 +43,7 @@ def unbundle(
         objects,
         heads,
         bundle.shown,
+        without=without,
         progress=None if progress is None else lambda done, _: progress(min(size + done, 2 * size), 2 * size),
     )
     if done.damaged:

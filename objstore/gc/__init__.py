@@ -7,7 +7,8 @@ writer beside it needs, and finds set aside, is put back by that writer, or by t
 from __future__ import annotations
 
 from objstore.gc.collecting import Roots, collect
+from objstore.gc.erasing import Erased, Relations, erase
 from objstore.gc.report import Amount, GcReport
 from objstore.gc.rescue import rescue
 
-__all__ = ["Amount", "GcReport", "Roots", "collect", "rescue"]
+__all__ = ["Amount", "Erased", "GcReport", "Relations", "Roots", "collect", "erase", "rescue"]

@@ -19,7 +19,8 @@ from objstore.graph import Node
 from objstore.heads import Head, Heads, living
 from objstore.ids import Hasher, IdTable, Kind, ObjectId
 from objstore.objects import Objects, Proving
-from objstore.pack import Frames
+from objstore.pack import Frames, ObjectEntry
+from objstore.publish import encode_group
 from objstore.records import ChunkList, Commit
 from objstore.remotes import Source
 from objstore.sync.claims import note_proved, proved
@@ -105,17 +106,19 @@ def pull(
     *,
     keys: Collection[str] | None = None,
     exact: bool = False,
+    without: Collection[ObjectId] = (),
     progress: Progress | None = None,
 ) -> PullResult:
     """Bring the remote's living heads (all, or of `keys`) into the store at `root`, with everything they reach.
 
     exact: nothing that they do not reach comes along, though it would cost no further request. keys that the remote
-    does not have are passed over; progress(bytes fetched, bytes to fetch as known so far). Raises RemoteError when
+    does not have are passed over; without: objects that were purged here, so that neither they nor any content that no
+    head reaches comes along; progress(bytes fetched, bytes to fetch as known so far). Raises RemoteError when
     the remote fails: what was checked by then stays, without a head, and is not fetched again.
     Raises Corrupt when something needed is damaged or missing there: heads that do not need it are pulled all the
     same, nothing that is wrong is, and the error names both.
     """
-    return _pull(root, objects, heads, look(root, remote), keys, progress, exact=exact)
+    return _pull(root, objects, heads, look(root, remote), keys, progress, exact=exact, without=without)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +138,19 @@ class Received:
 
 
 def receive(
-    root: Path, objects: Objects, heads: Heads, shown: Shown, *, progress: Progress | None = None
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    shown: Shown,
+    *,
+    without: Collection[ObjectId] = (),
+    progress: Progress | None = None,
 ) -> Received:
     """Bring all living heads that are shown into the store at `root`, as `pull` does, but all of it or nothing."""
     objects.refresh()
     wanted = new_heads(shown, heads)
     stage = Stage(root)
-    fetch = _Fetch(objects, stage, shown, greedy=True, progress=progress)
+    fetch = _Fetch(objects, stage, shown, greedy=True, without=without, progress=progress)
     try:
         ready = fetch.run(wanted) if wanted else []
         damaged = tuple(sorted({**shown.damaged, **fetch.library.damaged}.items()))
@@ -171,6 +180,7 @@ def _pull(
     progress: Progress | None,
     *,
     exact: bool = False,
+    without: Collection[ObjectId] = (),
 ) -> PullResult:
     objects.refresh()
     wanted = list(_wanted(shown, heads, keys))
@@ -184,7 +194,9 @@ def _pull(
         _refuse(shown, {}, 0, 0)
         return PullResult((), 0, 0, 0, shown.rolled_back, tuple(sorted(shown.damaged.items())))
     stage = Stage(root)
-    fetch = _Fetch(objects, stage, shown, greedy=keys is None, exact=exact, progress=progress)
+    fetch = _Fetch(
+        objects, stage, shown, greedy=keys is None, exact=exact, without=without, progress=progress
+    )
     try:
         try:
             ready = fetch.run(wanted)
@@ -252,8 +264,9 @@ class _List:
 class _Fetch:
     """Walks from heads to all they reach, and fetches into the stage what is not here.
 
-    greedy: fetch a whole pack when half of it is new, since all of it is probably wanted. `missing` is what no sound
-    copy was found of.
+    greedy: fetch a whole pack when half of it is new, since all of it is probably wanted. without: objects that are not
+    wanted though they lie beside others; where there are any, no blob is taken that was not asked for. `missing` is
+    what no sound copy was found of.
     """
 
     def __init__(
@@ -264,6 +277,7 @@ class _Fetch:
         *,
         greedy: bool,
         exact: bool = False,
+        without: Collection[ObjectId] = (),
         progress: Progress | None,
     ) -> None:
         self._objects = objects
@@ -271,6 +285,10 @@ class _Fetch:
         self._shown = shown
         self._greedy = greedy
         self._exact = exact
+        self._without = frozenset(without)
+        self._asked: frozenset[ObjectId] = (
+            frozenset()
+        )  # what the frames that are on their way are fetched for
         self._progress = progress
         self.library = Library(shown, objects.pack_ids())
         self._seen = IdTable()
@@ -383,6 +401,8 @@ class _Fetch:
 
     def _get(self, absent: list[Node]) -> None:
         """Fetch a copy of each node, or note it as missing; after one that is damaged the next round finds another."""
+        if self._without:
+            self._asked = frozenset(object_id for _, object_id in absent)
         wanted: dict[str, set[int]] = {}
         for _, object_id in absent:
             place = self.library.find(object_id)
@@ -434,11 +454,14 @@ class _Fetch:
         """Check a frame and put it on the stage; a chunk list is held until its chunks have come."""
         frame, inside = self.library.frame(place), self.library.inside(place)
         try:
-            check(frame, inside, data)
+            raw = check(frame, inside, data)
         except StoreError as error:
             self.library.spoil(place, f"the frame at byte {frame.offset}: {error}")
             return
         stored, first = data[HEADER_SIZE:], inside[0]
+        if not all(self._may_come(frame.header.kind, entry.id) for entry in inside):
+            self._take_some(frame.header.kind, inside, raw)
+            return
         if frame.header.encoding is Encoding.LIST:
             if wanted or self._lists_size < _LISTS_MAX:
                 self._lists[first.id] = _List(place, frame.header, stored, first.size)
@@ -447,6 +470,25 @@ class _Fetch:
         limit = _RANGE_MAX if alone else layout.PACK_TARGET
         self._stage.add(frame.header, stored, [(entry.id, entry.size) for entry in inside], limit)
         self.objects += len(inside)
+
+    def _may_come(self, kind: Kind, object_id: ObjectId) -> bool:
+        """Whether an object may be kept that lies in a frame that was fetched: what was purged has parts, which only
+        its chunk list knew.
+        """
+        if not self._without or object_id in self._asked:
+            return True
+        return kind is not Kind.BLOB and object_id not in self._without
+
+    def _take_some(self, kind: Kind, inside: list[ObjectEntry], raw: bytes) -> None:
+        """Put on the stage what of a frame may come, encoded anew."""
+        group = [
+            (entry.id, raw[entry.offset : entry.offset + entry.size])
+            for entry in inside
+            if self._may_come(kind, entry.id)
+        ]
+        for header, stored, members in encode_group(kind, group) if group else ():
+            self._stage.add(header, bytes(stored), members)
+        self.objects += len(group)
 
     def _report(self) -> None:
         if self._progress is not None:

@@ -12,12 +12,12 @@ import click
 
 from objstore import layout as store_layout
 from objstore.errors import NotFound
-from tracker import remotes
+from tracker import purging, remotes
 from tracker.cli import render
 from tracker.cli.command import Call, Command, find_task
 from tracker.cli.main import NOT_FOUND
 from tracker.cli.render import Column, escape, plural, size
-from tracker.cli.transfer import counts, summary
+from tracker.cli.transfer import counts, summary, tell_held
 
 if TYPE_CHECKING:
     from objstore.bundle import Bundle, Prerequisite, Report
@@ -254,7 +254,8 @@ def unbundle(call: Call, files: tuple[Path, ...]) -> None:
     workspace = call.open()
     opened = _open(files)
     with render.Progress("unbundling:") as progress:
-        done = workspace.store.unbundle(opened, progress)
+        done = workspace.store.unbundle(opened, progress, without=purging.unwanted(workspace))
+    tell_held(workspace)
     if call.json:
         record = {"objects": done.objects, "bytes": done.bytes, "packs": done.packs}
         call.screen.document("bundle.unbundle", {"id": opened.id, **counts(done.heads), **record})

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "clone": Listed("Share", "remotes", "Copy a store into a new place."),
     "rm": Listed("Care", "removal", "Delete tasks."),
     "restore": Listed("Care", "removal", "Bring back a deleted task."),
+    "purge": Listed("Care", "purge", "Remove content for good that should never have been recorded."),
     "gc": Listed("Care", "space", "Free the room of what nothing needs any more."),
     "du": Listed("Care", "space", "Show what takes how much room."),
     "fsck": Listed("Care", "fsck", "Check every byte of the store, and repair what is damaged."),

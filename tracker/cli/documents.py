@@ -82,7 +82,7 @@ def of_script(script: Script) -> dict[str, Any]:
 
 
 def of_artifact(item: Item) -> dict[str, Any]:
-    """An artifact; hash is null where only a URL was registered."""
+    """An artifact; hash is null where only a URL was registered, or it was purged."""
     return {
         "name": item.name,
         "hash": item.hash or None,
@@ -90,6 +90,7 @@ def of_artifact(item: Item) -> dict[str, Any]:
         "size": item.size,
         "file": item.file,
         "url": item.url or None,
+        "purged": iso(item.purged) if item.purged else None,
     }
 
 
@@ -120,6 +121,7 @@ def of_model(item: Item) -> dict[str, Any]:
         "size": item.size,
         "file": item.file,
         "url": item.url or None,
+        "purged": iso(item.purged) if item.purged else None,
     }
 
 

@@ -12,6 +12,7 @@ from objstore.errors import NotFound, ReadOnly, StoreError
 from tracker.cli import render
 from tracker.cli.command import Call, Command
 from tracker.cli.render import escape, plural, size
+from tracker.cli.transfer import tell_held
 from tracker.errors import TrackerError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def fsck(call: Call, level: str | None, heal: bool, origins: tuple[str, ...]) ->
         _print_problems(call.screen, problems)
         _print_notes(call.screen, report)
         _print_sum(call.screen, report, problems)
+    tell_held(workspace)
     return _INTEGRITY if problems else 0
 
 

@@ -33,6 +33,7 @@ _SORTS = {  # how a key begins -> what one of them is called; all others are fie
     "model/input/": "input model",
     "single/": "single value",
     "tag/": "tag",
+    "purged/": "purge",
 }
 
 

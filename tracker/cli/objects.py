@@ -24,6 +24,7 @@ from tracker.cli.page import page_of, print_items, print_shown
 from tracker.cli.render import Column, size
 from tracker.errors import UsageError
 from tracker.pages import Item
+from tracker.purged import day
 from tracker.reported import exhibits
 
 if TYPE_CHECKING:
@@ -224,6 +225,8 @@ def _reported(thing: Thing, name: str) -> Found | None:
 
 
 def _of_item(thing: Thing, item: Item) -> Found:
+    if item.purged:
+        raise NotFound(f"{item.name!r} was purged on {day(item.purged)}: its content is gone for good")
     if not item.hash:
         where = f"only registered, at {item.url}: fetch it from there" if item.url else "not in this store"
         raise NotFound(f"{item.name!r} is {where}")

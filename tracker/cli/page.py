@@ -12,6 +12,7 @@ from tracker.cli.command import Call, Command, find_task, warn_damaged
 from tracker.cli.render import Cell, Column, Screen, escape, number, plural, size, when
 from tracker.index import Metric
 from tracker.pages import Item, Page, Script, Shown
+from tracker.purged import day
 from tracker.reader import Thing
 
 HASH_SHORT = 12  # digits of a hash that are shown to people, who can fetch by them
@@ -155,6 +156,8 @@ def _shown(screen: Screen, shown: Shown) -> list[str]:
 
 
 def _item(screen: Screen, item: Item) -> list[str]:
+    if item.purged:
+        return [item.name, item.type or "-", "-", "-", f"purged on {day(item.purged)}"]
     if not item.hash:
         return [item.name, item.type or "-", "-", "-", item.url or "not in this store"]
     shown = item.hash[:HASH_SHORT] if screen.people else item.hash

@@ -13,11 +13,11 @@ import click
 
 from objstore import layout as store_layout
 from objstore.errors import Conflict, Corrupt, NotFound
-from tracker import config, layout, remotes
+from tracker import config, layout, purging, remotes
 from tracker.cli import render
 from tracker.cli.command import Call, Command
 from tracker.cli.render import Column, plural
-from tracker.cli.transfer import counts, summary
+from tracker.cli.transfer import counts, summary, tell_held
 
 if TYPE_CHECKING:
     from objstore.heads import Head
@@ -80,6 +80,7 @@ def push(call: Call, name: str | None) -> None:
     """Copy to a remote whatever it lacks of this store's tasks and models. Only adds. What still runs stays here."""
     workspace = call.open()
     chosen, url = remotes.choose(workspace.root, name)
+    purging.refuse_push(workspace)
     with render.Progress(f"pushing to {chosen}:") as progress:
         done = workspace.store.push(remotes.open_remote(workspace.root, url), progress=progress)
     _tell_lost(chosen, done.rolled_back, "they are put there again")
@@ -106,9 +107,12 @@ def pull(call: Call, name: str | None) -> None:
     workspace = call.open()
     chosen, url = remotes.choose(workspace.root, name)
     with render.Progress(f"pulling from {chosen}:") as progress:
-        done = workspace.store.pull(remotes.open_remote(workspace.root, url), progress=progress)
+        done = workspace.store.pull(
+            remotes.open_remote(workspace.root, url), progress=progress, without=purging.unwanted(workspace)
+        )
     _tell_lost(chosen, done.rolled_back, "`tracker push` puts back what this store has of them")
     _tell_damaged(chosen, done.damaged)
+    tell_held(workspace)
     if call.json:
         call.screen.document("pull", {"remote": chosen, **_counts(done)})
         return

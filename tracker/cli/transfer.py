@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from tracker import layout
 from tracker.cli import render
 from tracker.cli.render import plural, size
+from tracker.purged import day
 
 if TYPE_CHECKING:
     from objstore.bundle import Made, Received
     from objstore.heads import Head
     from objstore.sync import PullResult, PushResult
+    from tracker.workspace import Workspace
 
 
 def summary(done: PushResult | PullResult | Made | Received, mark: str = "") -> str:
@@ -39,3 +41,14 @@ def _kinds_of(heads: Iterable[Head]) -> Counter[str]:
     return Counter(
         kind for kind, _ in {(head.commit.path[0] if head.commit.path else "", head.key) for head in heads}
     )
+
+
+def tell_held(workspace: Workspace) -> None:
+    """Say on stderr what was purged, and is in the store all the same."""
+    from tracker import purging
+
+    for object_id, note in purging.held(workspace).items():
+        render.say(
+            f"tracker: warning: {object_id} was purged on {day(note.time)}, and its content is in this store: "
+            f"`tracker purge {object_id[:12]}` removes it here"
+        )

@@ -34,6 +34,14 @@ def path_of(root: Path, *, read_only: bool, environment: Mapping[str, str] = os.
     return None
 
 
+def remove(root: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Delete the projection of the store at `root` wherever it may lie; the next query makes it again."""
+    for folder in _folders(root, read_only=False, environment=environment):
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                (folder / f"{NAME}{suffix}").unlink()
+
+
 def _folders(root: Path, *, read_only: bool, environment: Mapping[str, str]) -> Iterator[Path]:
     if not read_only:
         yield root / store_layout.CACHE

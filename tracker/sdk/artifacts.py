@@ -59,14 +59,21 @@ class Artifact:
 
     @property
     def hash(self) -> str:
-        """Its object id, 64 hex digits; empty for a URL that is only registered."""
-        return self._ref.id if self._ref else ""
+        """Its object id, 64 hex digits, also once it was purged; empty for a URL that is only registered."""
+        return self._ref.id if self._ref else str(self._record.get("hash", ""))
+
+    @property
+    def purged(self) -> datetime | None:
+        """When its content was removed for good, in UTC; None where it was not."""
+        stamp = self._record.get("purged")
+        return None if stamp is None else datetime.fromtimestamp(stamp / 1_000_000, timezone.utc)
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the file, or of the zip that a folder makes, as ClearML has it; reads all of it each time."""
         from hashlib import sha256
 
+        self._check_there()
         found = sha256()
         if self._ref is None:
             return ""
@@ -149,7 +156,13 @@ class Artifact:
         except CorruptRecord as error:
             raise CorruptRecord(f"{error}; its file, as it is stored: {self.get_local_copy()}") from error
 
+    def _check_there(self) -> None:
+        if self.purged is not None:
+            day = f"{self.purged:%Y-%m-%d}"
+            raise NotFound(f"artifact {self.name!r} was purged on {day}: its content is gone for good")
+
     def _bytes(self) -> bytes:
+        self._check_there()
         if self._ref is None:
             return Path(str(self.get_local_copy(raise_on_error=True))).read_bytes()
         if self._ref.kind == "tree":
@@ -172,6 +185,7 @@ class Artifact:
         NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew. What is only registered
         is fetched from its URL, with nothing to verify it by; where that fails: a warning and None, or BadValue.
         """
+        self._check_there()
         if self._ref is None:
             return fetched(f"artifact {self.name!r}", self.url, raise_on_error, force_download)
         file_name = str(self._record.get("file") or self.name)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracker import hocon
 from tracker.errors import BadValue
+from tracker.redaction import is_purged, is_redacted
 from tracker.sdk.connect import TrackedDict, takes_stored
 from tracker.sdk.execution import text_or_ref
 
@@ -127,7 +128,7 @@ def connect(task: Parameters, given: Any, name: str, description: str | None, ig
         return _connect_dict(task, given, name, description, stored)
     if isinstance(given, list):
         if stored is not None:
-            given[:] = _of(parse(stored, task._state.get(f"config/{name}").get("type"), name), list, name)
+            given[:] = _of(_parsed_for(task, name, stored, given), list, name)
         else:
             store(task, name, text_of(given), "list", description)
         return given
@@ -144,12 +145,34 @@ def _connect_dict(
             store(task, name, text_of(values), "dictionary", None)
 
     if stored is not None:
-        found = _of(parse(stored, task._state.get(f"config/{name}").get("type"), name), dict, name)
+        found = _of(_parsed_for(task, name, stored, given), dict, name)
         given.clear()
         given.update(found)
     else:
         store(task, name, text_of(given), "dictionary", description)
     return TrackedDict(given, changed)
+
+
+def _parsed_for(task: Parameters, name: str, stored: str, own: Any) -> Any:
+    """A stored text as an object, the script's own values in the place of secrets that were left out."""
+    if is_purged(stored):
+        return own.copy()
+    found = parse(stored, task._state.get(f"config/{name}").get("type"), name)
+    return _with_own(found, own.copy()) if is_redacted(stored) else found
+
+
+def _with_own(stored: Any, own: Any) -> Any:
+    """The stored object; where a value of it was redacted the script's own, and no such key where it has none."""
+    if isinstance(stored, dict):
+        known = own if isinstance(own, Mapping) else {}
+        kept = {key: item for key, item in stored.items() if key in known or not _is_marked(item)}
+        return {key: _with_own(item, known.get(key)) for key, item in kept.items()}
+    return own if _is_marked(stored) else stored
+
+
+def _is_marked(value: Any) -> bool:
+    """Whether a value is a text whose secret was left out, or a list that holds one: places in lists mean nothing."""
+    return is_redacted(json.dumps(value, default=str) if isinstance(value, list) else value)
 
 
 def _of(found: Any, kind: type, name: str) -> Any:
@@ -170,6 +193,11 @@ def _connect_file(
         except (OSError, ValueError) as error:
             raise BadValue(f"configuration {name!r}: {given} cannot be read as text: {error}") from error
         store(task, name, content, path.suffix.removeprefix(".") or "file", description)
+        return given
+    if is_redacted(stored):
+        task.fault(
+            f"configuration {name!r} is stored without its secrets: the script's own {given} is used", None
+        )
         return given
     descriptor, made = tempfile.mkstemp(prefix="clearml_task_config_", suffix=path.suffix)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tracker.errors import BadValue
+from tracker.redaction import is_redacted
 from tracker.sdk import parameters
 
 if TYPE_CHECKING:
@@ -92,9 +93,10 @@ def takes_stored(task: Parameters, switch: str, ignore: bool) -> bool:
 
 
 def _stored(task: Parameters, section: str) -> dict[str, Any]:
+    """The parameters of a section, but for those whose secrets were left out: the script keeps its own."""
     found = task._state.section(f"param/{section}")
     found.pop(IGNORE, None)
-    return found
+    return {name: record for name, record in found.items() if not is_redacted(record.get("value"))}
 
 
 def _fill(task: Parameters, values: dict[Any, Any], section: str, stored: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.errors import BadValue
+from tracker.redaction import is_redacted
 
 if TYPE_CHECKING:
     from tracker.capture import Capture
@@ -57,7 +58,8 @@ def begin(task: Execution) -> None:
     config = task.workspace.config
     if task.replays:
         stored = task._state.section(f"param/{ENVIRONMENT}")
-        os.environ.update({name: str(record["value"]) for name, record in stored.items()})
+        values = {name: str(record["value"]) for name, record in stored.items()}
+        os.environ.update({name: text for name, text in values.items() if not is_redacted(text)})
     elif run.identity.owner:
         chosen = _matching(config.log_environment)
         if chosen:

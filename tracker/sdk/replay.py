@@ -7,6 +7,7 @@ import os
 from objstore.errors import NotFound
 from tracker.capture.argparse_ import SECTION
 from tracker.errors import UsageError
+from tracker.redaction import is_redacted
 from tracker.sdk import current, identity
 
 _read: dict[str, dict[str, str]] = {}
@@ -39,7 +40,8 @@ def _stored(key: str) -> dict[str, str]:
         state = State(layout.TASK, Workspace.open().known(key))
     except NotFound:
         return {}
-    return {name: str(record["value"]) for name, record in state.section(f"param/{SECTION}").items()}
+    stored = {name: str(record["value"]) for name, record in state.section(f"param/{SECTION}").items()}
+    return {name: text for name, text in stored.items() if not is_redacted(text)}
 
 
 def simulate(key: str, *, reset: bool) -> None:

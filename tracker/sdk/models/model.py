@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objstore.errors import Ambiguous, StoreError
-from tracker import aliases, layout
+from objstore.errors import Ambiguous, NotFound, StoreError
+from tracker import aliases, layout, purged
 from tracker.errors import BadValue, TaskNotFound, TrackerError
 from tracker.records import Ref, State
 from tracker.sdk import artifacts
@@ -161,6 +161,9 @@ class Model(ModelReports):
         file is its own copy. Raises NotFound, Corrupt; with `raise_on_error` BadValue where there are none.
         """
         weights, ref = self._weights, self._ref()
+        if weights.get("purged"):
+            day = purged.day(weights["purged"])
+            raise NotFound(f"the weights of model {self.id} were purged on {day}: they are gone for good")
         if ref is not None:
             thing = self._workspace.thing(self._id, self._maker)
             found = artifacts.local_copy(
