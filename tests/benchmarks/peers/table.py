@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,12 @@ from tests.benchmarks.peers.environments import PEERS, ROOT, Peer
 from tests.benchmarks.start import repository
 
 HERE = Path(__file__).parent
-RUNS = 3
+RUNS = 5
 REPORT_SECONDS = 60  # for which a peer may report; who is slower reports fewer points
 END_SECONDS = 240  # after which a process is ended
+
+# Settings of whoever calls; and without stored bytecode every import would be a compilation.
+_NOT_HANDED_ON = ("TRACKER_", "CLEARML_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 ROWS = (
     # key, what, what this program must reach
@@ -55,18 +57,17 @@ class Bench:
     folder: Path
 
     def prepare(self) -> None:
-        """A repository with the scripts, a working folder, a home."""
-        for part in ("code", "work", "home"):
-            (self.folder / part).mkdir()
+        """A repository with the scripts in a folder of their own, a working folder, a home."""
+        for part in ("code/scripts", "work", "home"):
+            (self.folder / part).mkdir(parents=True)
         for script in ("measure.py", f"{self.name}.py"):
-            shutil.copy(HERE / script, self.folder / "code")
+            shutil.copy(HERE / script, self.folder / "code" / "scripts")
         repository(self.folder / "code")
 
-    def run(self, where: str, *arguments: str) -> tuple[float, dict[str, float]]:
-        """Milliseconds of a whole process, and the numbers it prints last. Raises Failed."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("TRACKER_", "CLEARML_"))}
+    def run(self, where: str, *arguments: str) -> tuple[float, str]:
+        """Milliseconds of a whole process, and what it prints. Raises Failed."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_HANDED_ON)}
         environment |= {"HOME": str(self.folder / "home")}
-        environment.pop("PYTHONPATH", None)
         if self.name == "tracker":
             environment["PYTHONPATH"] = str(ROOT)
         began = time.perf_counter()
@@ -88,25 +89,26 @@ class Bench:
         taken = (time.perf_counter() - began) * 1000
         if process.returncode:
             raise Failed((said.strip().splitlines() or [f"ended with {process.returncode}"])[-1])
+        return taken, out
+
+    def measure(self, what: str) -> tuple[float, dict[str, float]]:
+        """One of the measurements of `measure.py`: milliseconds of the whole process, and the numbers printed last."""
+        short = what == "short"
+        seconds = time.time() if short else REPORT_SECONDS
+        script = str(self.folder / "code" / "scripts" / "measure.py")
+        taken, out = self.run("code" if short else "work", script, self.name, what, str(seconds))
         _, _, numbers = f"\n{out}".rpartition("\n\n")
         return taken, {key: float(value) for key, value in map(str.split, numbers.splitlines())}
 
-    def measure(self, what: str) -> tuple[float, dict[str, float]]:
-        """One of the measurements of `measure.py`."""
-        short = what == "short"
-        seconds = time.time() if short else REPORT_SECONDS
-        script = str(self.folder / "code" / "measure.py")
-        return self.run("code" if short else "work", script, self.name, what, str(seconds))
-
     def starting(self) -> dict[str, float]:
-        """What starting costs: the first of each kind fills caches, and does not count."""
+        """What starting costs, at best: the first of each kind fills caches, and does not count."""
         bare = [self.run("work", "-c", "pass")[0] for _ in range(RUNS + 1)]
         imported = [self.run("work", "-c", f"import {self.name}")[0] for _ in range(RUNS + 1)]
         short = [self.measure("short") for _ in range(RUNS + 1)]
         return {
             "import_ms": min(imported[1:]) - min(bare[1:]),
-            "whole_ms": statistics.median(whole for whole, _ in short[1:]),
-            "first_log_ms": statistics.median(found["first_log_ms"] for _, found in short[1:]),
+            "whole_ms": min(whole for whole, _ in short[1:]),
+            "first_log_ms": min(found["first_log_ms"] for _, found in short[1:]),
         }
 
     def reporting(self) -> dict[str, float]:
@@ -120,9 +122,9 @@ class Bench:
         return {**found, "cpu_us": cpu * 1e6 / found["points"], "bytes": size, "files": len(left)}
 
     def reading(self) -> dict[str, float]:
-        """What reading one series costs."""
+        """What reading one series costs, at best."""
         found = [self.measure("read")[1] for _ in range(RUNS)]
-        return {key: statistics.median(each[key] for each in found) for key in found[0]}
+        return {key: min(each[key] for each in found) for key in found[0]}
 
 
 def measured(name: str, python: Path) -> tuple[dict[str, float], list[str]]:
