@@ -188,7 +188,8 @@ class Projection:
         most = -1 if query.limit is None else max(1, query.offset + query.limit)
         try:
             found = connection.execute(text, [*compiler.values, most]).fetchall()
-            return [_Hit(connection, *row[1:4], row[4:]) for row in found], found[0][0] if found else 0
+            hits = [_Hit(connection, row[1], row[2], row[3], row[4:]) for row in found]
+            return hits, found[0][0] if found else 0
         except sqlite3.OperationalError:
             if compiler.error:
                 raise compiler.error[0] from None
