@@ -16,15 +16,15 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test faults fuzz check format bench bench-peers clean
 
 help:
-	@echo "make demo    record a sweep of real training runs, then show, compare, fetch and copy them"
-	@echo "make test    run the tests"
-	@echo "make faults  run the tests of every fault: each system call, power cuts, crowds; some 20 minutes"
-	@echo "make fuzz    search for bytes that a parser cannot cope with, a minute for each (ARGS='--seconds 10 table')"
-	@echo "make check   formatting, lint, types and the layers of the source"
-	@echo "make format  format the source and apply the lint rules' safe fixes"
-	@echo "make bench   print the benchmark table, with that of the peers that are installed"
+	@echo "make demo         record a sweep of real training runs, then show, compare, fetch and copy them"
+	@echo "make test         run the tests"
+	@echo "make faults       run the tests of every fault: each system call, power cuts, crowds; some 20 minutes"
+	@echo "make fuzz         search for bytes that a parser cannot cope with, a minute for each (ARGS='--seconds 10 table')"
+	@echo "make check        formatting, lint, types and the layers of the source"
+	@echo "make format       format the source and apply the lint rules' safe fixes"
+	@echo "make bench        print the benchmark table, with that of the peers that are installed"
 	@echo "make bench-peers  install the peers to compare with, each into an environment of its own below .venv-peers"
-	@echo "make clean   delete the environments and what the tools keep"
+	@echo "make clean        delete the environments and what the tools keep"
 
 demo: $(VENV)/.has-demo
 	@$(BIN)/tracker demo

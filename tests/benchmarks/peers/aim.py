@@ -15,7 +15,7 @@ def start() -> tuple[Callable[[str, float, int], object], Callable[[], object]]:
 
 
 def read(series: str) -> int:
-    """How many points of a series come back. A run that was not indexed is found by its id alone, and opened to write."""
+    """How many points of a series come back. One that was not indexed is found by its id, and opened to write."""
     (key,) = Repo(".").list_all_runs()
     run = Run(key, repo=".", system_tracking_interval=None)
     steps, _ = run.get_metric(series, Context({})).values.sparse_numpy()
