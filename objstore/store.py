@@ -1,4 +1,4 @@
-"""Opens a store's folder and wires its parts."""
+"""Opens a store's folder and wires its parts. What writes is imported by what writes: most processes only read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from objstore import files, layout
+from objstore import layout
 from objstore.errors import Ambiguous, InvalidName, NotFound, ReadOnly
 from objstore.heads import Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
-from objstore.publish import Transaction, fsync_folder, publish_bytes
 from objstore.records import format_bytes, read_format
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from objstore.gc import GcReport, Roots
     from objstore.graph import Node
     from objstore.heal import Healed, Origin
+    from objstore.publish import Transaction
     from objstore.remotes import Source, Target
     from objstore.repack import Tidied
     from objstore.sync import Progress, PullResult, PushResult
@@ -62,6 +62,8 @@ class Store:
         in the way, OSError where the parent folder cannot be written.
         """
         if not (root / layout.FORMAT_FILE).exists():
+            from objstore.publish import fsync_folder
+
             part = root.with_name(f"{root.name}.{secrets.token_hex(4)}.part")
             try:
                 fill(part, template)
@@ -80,6 +82,8 @@ class Store:
     def begin(self) -> Transaction:
         """A transaction; `with store.begin() as tx:` publishes at the end of the block. Raises ReadOnly."""
         self._check_writable()
+        from objstore.publish import Transaction
+
         return Transaction(self.root, self.objects)
 
     def resolve(self, prefix: str) -> tuple[Kind, ObjectId]:
@@ -100,6 +104,8 @@ class Store:
 
     def get(self, object_id: ObjectId, target: Path) -> None:
         """Write a blob to the file, or a tree to the new folder, `target`: whole and verified or not at all."""
+        from objstore import files
+
         if self.objects.kind(object_id) is Kind.TREE:
             files.checkout(self.objects, object_id, target)
         else:
@@ -215,6 +221,8 @@ class Store:
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         """Write a small file under its final name, whole or not at all, and durable on return."""
+        from objstore.publish import publish_bytes
+
         publish_bytes(self.root, name, data)
 
     def close(self) -> None:
@@ -228,6 +236,8 @@ class Store:
 
 def fill(folder: Path, template: Path | None) -> None:
     """Write a fresh store into a new folder. Durable but for its settings: a store without `format` is none."""
+    from objstore.publish import publish_bytes
+
     if template is not None:
         shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".gitkeep"))
     folder.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ import pytest
 from objstore import layout
 from objstore.records import format_bytes
 from objstore.store import Store
+from tests.benchmarks.peers import environments
 from tracker import __version__
 from tracker.cli.demo import DemoFailed, run_demo
 from tracker.config import Config, load, resolve, settings
@@ -188,4 +189,18 @@ def test_make_help_names_every_target(checkout: Path, tmp_path: Path) -> None:
     phony = re.search(r"(?m)^\.PHONY: (.*)$", (checkout / "Makefile").read_text(encoding="utf-8"))
     assert phony is not None
     done = make(checkout, tmp_path, TOO_OLD)
-    assert set(re.findall(r"(?m)^make (\w+)", done.stdout)) == set(phony[1].split()) - {"help"}
+    assert set(re.findall(r"(?m)^make ([\w-]+)", done.stdout)) == set(phony[1].split()) - {"help"}
+
+
+def test_a_peer_that_cannot_be_installed_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is one that nobody has installed yet: no table is silently a smaller one."""
+    monkeypatch.setattr(environments, "FOLDER", tmp_path)
+    for setting in ("UV_OFFLINE", "PIP_NO_INDEX"):
+        monkeypatch.setenv(setting, "1")
+    peer = environments.Peer("no-such-peer", "1.0")
+    assert peer.missing() == "not installed (`make bench-peers` installs 1.0)"
+    peer.make()
+    assert peer.missing().startswith("cannot be installed: ")
+    assert "no-such-peer" in peer.missing()

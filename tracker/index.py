@@ -40,7 +40,11 @@ def summaries(state: State, read: Read | None = None) -> dict[tuple[str, str], S
 
 def last_iteration(state: State) -> int:
     """The greatest iteration reported; 0 if there is none."""
-    return max((s["max_step"] for s in summaries(state).values()), default=0)
+    return _greatest_step(summaries(state))
+
+
+def _greatest_step(found: Mapping[tuple[str, str], Summary]) -> int:
+    return max((summary["max_step"] for summary in found.values()), default=0)
 
 
 def single_values(state: State) -> dict[str, float]:
@@ -126,6 +130,7 @@ class Row:
 def row(key: str, state: State) -> Row:
     """A task's row. Raises CorruptRecord for a record that no version of this program writes."""
     with reading(key):
+        series = summaries(state)
         return Row(
             id=key,
             name=str(state.get("name", "")),
@@ -135,9 +140,9 @@ def row(key: str, state: State) -> Row:
             tags=tuple(state.section("tag")),
             created=whole(state.get("created")),
             updated=state.updated,
-            iteration=last_iteration(state),
+            iteration=_greatest_step(series),
             progress=None if (progress := state.get("progress")) is None else whole(progress),
-            metrics=metrics(state),
+            metrics=_metrics(series),
             singles=single_values(state),
             params=parameters(state),
         )
@@ -154,12 +159,12 @@ def rows(states: Mapping[str, State]) -> tuple[list[Row], dict[str, str]]:
     return found, damaged
 
 
-def metrics(state: State) -> dict[str, Metric]:
+def _metrics(given: Mapping[tuple[str, str], Summary]) -> dict[str, Metric]:
     """Every series by "title/series", sorted; where two would share that name, their own slashes become %2F."""
     from tracker.scalars import number_from_json
 
     found: dict[str, Metric] = {}
-    for (title, series), summary in sorted(summaries(state).items()):
+    for (title, series), summary in sorted(given.items()):
         name = f"{title}/{series}"
         if name in found:
             name = f"{title.replace('/', '%2F')}/{series.replace('/', '%2F')}"

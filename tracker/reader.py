@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from objstore import files, journal
+from objstore import journal
 from objstore.errors import NotFound, StoreError
 from objstore.heads import Head
 from objstore.ids import Kind, ObjectId, hash_object
@@ -54,6 +54,8 @@ def read_state(store: Store, commit: Commit) -> State:
 
 
 def _stored_state(store: Store, commit: Commit) -> State:
+    from objstore import files
+
     for entry in files.list_tree(store.objects, commit.state):
         if entry.name == "record":
             return State.decode(store.objects.read(entry.id, limit=layout.STATE_MAX))

@@ -143,9 +143,9 @@ class State:
 
     def section(self, prefix: str) -> dict[str, Any]:
         """The keys below `prefix/`, without it, that are set, sorted."""
-        start = f"{prefix}/"
-        found = {k[len(start) :]: e.value for k, e in self.keys.items() if k.startswith(start)}
-        return {k: v for k, v in sorted(found.items()) if v is not None}
+        start, entries = f"{prefix}/", self.keys
+        names = sorted([key for key in entries if key.startswith(start)])
+        return {key[len(start) :]: value for key in names if (value := entries[key].value) is not None}
 
     @property
     def stamp(self) -> int:

@@ -18,7 +18,7 @@ from objstore.errors import Ambiguous, InvalidName, NotFound, StoreError
 from objstore.heads import Head
 from objstore.ids import Kind, ObjectId
 from objstore.store import Store
-from tracker import config, deltas, layout, reader, seal
+from tracker import config, deltas, layout, reader
 from tracker.errors import RecordingFault, TaskNotFound, TrackerError
 from tracker.names import without_surrogates
 from tracker.notice import say
@@ -26,7 +26,6 @@ from tracker.package_data import template_dir
 from tracker.purged import Note, key_of, note_of
 from tracker.reader import Reader, Thing
 from tracker.records import Entry, Ref, State
-from tracker.redaction import redact_value
 from tracker.state import merge
 
 if TYPE_CHECKING:
@@ -256,10 +255,14 @@ class Workspace:
         self._edits += 1
         values = without_surrogates(changes(stamp) if callable(changes) else changes)
         if self.config.redact:
+            from tracker.redaction import redact_value
+
             values = {name: redact_value(name, value) for name, value in values.items()}
         entries = {name: Entry(value, stamp, self._writer) for name, value in values.items()}
         state = merge([*before, State(kind, entries)])
         covers = {**reader.united_covers(heads), self._writer: self._edits}
+        from tracker import seal  # most processes only read
+
         path = seal.path_of(merge([*known, state]))
         with self.store.begin() as transaction:
             seal.commit_state(self.store, transaction, key, state, heads, covers, path)
@@ -288,6 +291,8 @@ class Workspace:
             return []
         done = []
         for key in sorted({source.key for source in deltas.journals(self.root)}):
+            from tracker import seal  # most processes find nothing to seal
+
             try:
                 if seal.seal(self.store, key):
                     done.append(key)

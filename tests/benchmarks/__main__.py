@@ -1,6 +1,7 @@
 """Runs benchmarks in fresh processes and folders, and prints medians beside a reference of the same run.
 
 Arguments: the names of those to run (`files heads`); without, all of them, which takes about a quarter of an hour.
+The last, `peers`, is a table of its own: the same work beside other programs (see `tests/benchmarks/peers`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.benchmarks.peers import table
 
 HERE = Path(__file__).parent
 
@@ -257,8 +260,9 @@ def measure(script: str, *arguments: str, runs: int) -> dict[str, float]:
 
 def main() -> None:
     """Print the table: what, measured, unit, what it must reach."""
-    wanted = set(sys.argv[1:]) or {benchmark.script for benchmark in BENCHMARKS}
-    if unknown := wanted - {benchmark.script for benchmark in BENCHMARKS}:
+    names = {*(benchmark.script for benchmark in BENCHMARKS), "peers"}
+    wanted = set(sys.argv[1:]) or names
+    if unknown := wanted - names:
         sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}")
     width = max(len(row.what) for benchmark in BENCHMARKS for row in benchmark.rows)
     for benchmark in BENCHMARKS:
@@ -269,6 +273,8 @@ def main() -> None:
         for row in benchmark.rows:
             value = f"{found[row.key]:>12.2f}" if row.key in found else "    not here"
             print(f"{row.what:{width}}  {value} {row.unit:<5} {row.budget}", flush=True)
+    if "peers" in wanted:
+        table.show()
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_two_series_never_hide_behind_one_name() -> None:
         "$ref": "",
         "series": [["a", "b/c", summary(1.0, 1.0, 1.0)], ["a/b", "c", summary(2.0, 2.0, 2.0)]],
     }
-    found = index.metrics(state({}, Segment("w", 1, 1, scalars=(chunk,))))
+    found = index.row("", state({}, Segment("w", 1, 1, scalars=(chunk,)))).metrics
     assert {name: metric.last for name, metric in found.items()} == {"a/b/c": 1.0, "a%2Fb/c": 2.0}
 
 

@@ -448,7 +448,7 @@ def test_copy_that_was_recovered_and_united_later_counts_nothing_twice(store: St
     for each in (store, copied):
         assert values(Store.open(each.root)) == [(i, float(i)) for i in range(1, 201)]
         assert lines(Store.open(each.root)) == [f"{i}" for i in range(1, 201)]
-        assert index.metrics(read(each))["loss/train"].count == 200
+        assert index.row("", read(each)).metrics["loss/train"].count == 200
     assert read(store).get("status") == "in_progress"  # here it is seen to live
     writing.write(*reports(201, 210), SetKey("status", "completed", NOW + 300))
     writing.end()
@@ -456,7 +456,9 @@ def test_copy_that_was_recovered_and_united_later_counts_nothing_twice(store: St
     unite(store, copied)
     for each in (store, copied):
         assert read(each).get("status") == "completed"
-        assert len(lines(Store.open(each.root))) == index.metrics(read(each))["loss/train"].count == 210
+        assert (
+            len(lines(Store.open(each.root))) == index.row("", read(each)).metrics["loss/train"].count == 210
+        )
 
 
 def test_what_a_recovery_says_loses_to_the_writers_next_word(store: Store, tmp_path: Path) -> None:

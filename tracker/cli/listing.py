@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -25,11 +26,37 @@ if TYPE_CHECKING:
 _VALUES_MOST = 4  # columns of metrics besides the one that is sorted by
 _STATUSES = ("created", "queued", "in_progress", "stopped", "failed", "completed", "published", "closed")
 _FORMATS = ("table", "json", "csv", "parquet", "arrow")
+# A negated term, group or quotation. No option has two letters or more after one dash and then what compares.
+_NEGATED: Final = re.compile(r"""-(?:[("']|\w(?:"[^"]*"|'[^']*'|[^\s"'=:<>~!])+\s*[=:<>~!]).*""", re.DOTALL)
+
+
+class _Asking(Command):
+    """A command with a query, which may begin with a dash as an option does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let a negated term be part of the query: a space in front tells click that it is no option."""
+        valued = {
+            name
+            for each in self.params
+            if isinstance(each, click.Option) and not each.is_flag
+            for name in each.opts
+        }
+        before = ["", *args]
+        shown = [
+            f" {each}" if _NEGATED.fullmatch(each) and last not in valued else each
+            for last, each in zip(before, args, strict=False)
+        ]
+        return super().parse_args(ctx, shown)
+
+
+def _typed(words: Sequence[str]) -> str:
+    """The query, as it was typed."""
+    return " ".join(word.removeprefix(" ") for word in words)
 
 
 @click.command(
     "ls",
-    cls=Command,
+    cls=_Asking,
     examples=[
         ("ls", "all tasks, last changed first"),
         ("ls --sort -accuracy/test --limit 10", "the ten best by the last value of a metric"),
@@ -94,7 +121,7 @@ def ls(
     from tracker.filters.grammar import parse, parse_sort
     from tracker.projection import Query
 
-    text = " ".join(words)
+    text = _typed(words)
     wanted = [parse(text)]
     if project is not None:
         wanted.append(terms.Holds(Field("", "project"), project, "below"))
@@ -124,7 +151,7 @@ def ls(
 
 @click.command(
     "query",
-    cls=Command,
+    cls=_Asking,
     examples=[
         ("query 'tags:prod metrics.val/acc>0.9'", "the ids, a line each"),
         (
@@ -147,7 +174,7 @@ def query(
     from tracker.frames import Result
     from tracker.projection import Query
 
-    text = " ".join(words)
+    text = _typed(words)
     orders = [parse_sort(key) for key in keys or ("-updated",)]
     workspace = call.open()
     found = workspace.projection.find(Query(parse(text), orders, offset, limit, text=text))

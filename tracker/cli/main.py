@@ -5,6 +5,7 @@ Imports what it needs when it needs it: `tracker --version` loads no parser, `tr
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -19,12 +20,16 @@ CONFLICT: Final = 5
 NETWORK: Final = 6
 INTERRUPTED: Final = 130
 
+_GARBAGE: Final = 50_000  # objects between two searches for garbage: imports make many, and all of them stay
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, sys.argv's by default; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("TRACKER_DEBUG", "") not in ("", "0")
     _make_writable()
+    if arguments is None:  # the process is ours
+        gc.set_threshold(_GARBAGE)
     try:
         if given == ["--version"]:
             from tracker import __version__

@@ -180,21 +180,16 @@ class Projection:
             compiler.values.append(sql.listed(but))
             condition += " AND t.key NOT IN (SELECT value FROM json_each(?))"
         columns = ["t.n", "t.key AS key", "t.updated AS updated", *selected]
-        text = f"SELECT {', '.join(columns)} FROM thing t WHERE {condition}"
+        # What fits is looked for once, and then counted and sorted. At least one is asked for: each row has the count.
+        text = (
+            f"WITH fit AS (SELECT {', '.join(columns)} FROM thing t WHERE {condition}) "
+            f"SELECT (SELECT count(*) FROM fit), * FROM fit ORDER BY {', '.join(ordered)} LIMIT ?"
+        )
+        most = -1 if query.limit is None else max(1, query.offset + query.limit)
         try:
-            if query.limit is None:
-                fitting = connection.execute(
-                    f"{text} ORDER BY {', '.join(ordered)}", compiler.values
-                ).fetchall()
-                return [_Hit(connection, row[0], row[1], row[2], row[3:]) for row in fitting], len(fitting)
-            asked = f"{text} ORDER BY {', '.join(ordered)} LIMIT ?"
-            most = query.offset + query.limit
-            fitting = connection.execute(asked, [*compiler.values, most]).fetchall()
-            total = len(fitting)
-            if total == most:
-                count = f"SELECT count(*) FROM thing t WHERE {condition}"
-                (total,) = connection.execute(count, compiler.values).fetchone()
-            return [_Hit(connection, row[0], row[1], row[2], row[3:]) for row in fitting], total
+            found = connection.execute(text, [*compiler.values, most]).fetchall()
+            hits = [_Hit(connection, row[1], row[2], row[3], row[4:]) for row in found]
+            return hits, found[0][0] if found else 0
         except sqlite3.OperationalError:
             if compiler.error:
                 raise compiler.error[0] from None

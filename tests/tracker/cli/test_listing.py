@@ -149,6 +149,33 @@ def test_queries(sample: Sample, query: str, expected: set[str]) -> None:
     assert {label for label, key in sample.ids.items() if key in ids} == expected
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-tags:old tags:sweep"], {"best"}),
+        (["-tags:old", "tags:sweep"], {"best"}),
+        (["tags:sweep", "-General/lr<0.05"], {"best"}),
+        (["-metrics.'accuracy/test' > 0.8", "tags:sweep"], {"worst"}),
+        (["-(tags:sweep or status:failed or project:hostile)", "--limit", "9"], {"long"}),
+        (["--sort", "-General/lr", "--tag", "-old", "-f1:nan", "tags:sweep"], {"best"}),
+        (["--tag", "-no:such", "tags:sweep"], {"best", "worst"}),
+        (["--", "-tags:old tags:sweep"], {"best"}),
+    ],
+)
+def test_a_query_may_begin_with_a_negation(sample: Sample, arguments: list[str], expected: set[str]) -> None:
+    """A dash before a field, a group or quotes is no option, wherever it stands."""
+    assert set(listed(sample, *arguments)) == expected
+
+
+@pytest.mark.parametrize(
+    "misspelt", ["--optoin", "--tags:old", "--limt=3", "-tags", "-x", "-x:1", "-lr", "--sort=", "-jo=f"]
+)
+def test_a_misspelt_option_is_no_query(sample: Sample, misspelt: str) -> None:
+    """It is an error of usage, and nothing is listed."""
+    done = sample.cli("ls", misspelt, "tags:sweep")
+    assert (done.code, done.out) == (2, "")
+
+
 def test_a_bad_query_shows_the_place_and_near_names(sample: Sample) -> None:
     """On three lines; what would harm a terminal is spelled out, and the carets stand where it is."""
     done = sample.cli("ls", "tags:x params.General/l<1")
@@ -161,6 +188,7 @@ def test_a_bad_query_shows_the_place_and_near_names(sample: Sample) -> None:
         "  name:\\x1b[31m created>\\x1b",
         "                        ^^^^",
     ]
+    assert sample.cli("ls", "-tags>old").err.splitlines()[1:] == ["  -tags>old", "   ^^^^"]
 
 
 def test_columns_pages_and_several_keys(sample: Sample) -> None:
