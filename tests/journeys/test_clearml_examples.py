@@ -240,6 +240,25 @@ def test_subprocesses(examples: Examples) -> None:
     assert set(task.get_reported_scalars()["workers"]) == {"left 1", "left 0"}
 
 
+def test_integrations(examples: Examples) -> None:
+    """What callbacks of transformers, ultralytics and ignite ask for is there, and recorded."""
+    task = examples.run("integrations")
+    assert section(task, "Transformers") == {
+        "lr": "0.1",
+        "fsdp/min": "1",
+        "device": "cuda",
+        "nothing": "",
+        "_ignore_": "True",
+    }
+    assert section(task, "General") == {"imgsz": "640"}
+    assert task.get_configuration_object_as_dict("Model Configuration") == {"layers": 2}
+    second, best, last = task.models["output"]
+    assert (second.name, best.name, last.name) == ("checkpoint-2", "best", "Trainer: last.pt")
+    assert (last.comment, last.url.rpartition("/")[2]) == ("with metadata", "slot_0.pt")
+    assert (Path(str(second.get_local_copy())) / "model.bin").read_bytes() == b"step 2"
+    assert plotted(task) == {"weights/layer"}
+
+
 def test_the_record_is_one_that_the_command_line_shows(examples: Examples) -> None:
     """What a script recorded through ClearML's names is a task as any other."""
     task = examples.run("scalars")
