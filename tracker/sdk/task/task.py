@@ -63,8 +63,9 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         The project is the repository's name and the task's name the script's where none is given. Processes of one
         run (forks, subprocesses, ranks of torchrun and srun) get the same task. The last task of that project, name
         and type is begun anew where it made no artifact and no model (`reuse_last_task_id`), or goes on
-        (`continue_last_task`: True, its id, or the offset of its iterations). Raises BadValue for names under three
-        characters and unknown types, TaskNotFound for a task to go on with, UsageError when the main task is another.
+        (`continue_last_task`: True, its id, or the offset of its iterations). `deferred_init` is accepted, without
+        effect: this takes some milliseconds. Raises BadValue for names under three characters and unknown types,
+        TaskNotFound for a task to go on with, UsageError when the main task is another.
         """
         from tracker.sdk import earlier, switches
 
