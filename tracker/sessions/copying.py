@@ -30,7 +30,7 @@ _STEPS: Final = 2**63  # iterations are 64 bits wide
 # What says how the run in the session went, which says nothing of the task that it continues.
 _PASSING: Final = frozenset(
     (
-        *("status", "status_reason", "status_message", "progress", "published", "parent", "queue"),
+        *("status_message", "progress", "published", "parent", "queue"),
         *("cut", "deleted", "initial_iteration", "system_tag/development", "system_tag/archived"),
     )
 )

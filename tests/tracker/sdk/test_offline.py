@@ -109,6 +109,7 @@ def test_a_session_of_ours_continues_a_task(left: Left, start: Start) -> None:
     first = start("other", "before", tags=["there"])
     first.connect({"lr": 0.9, "depth": 2})
     first.get_logger().report_scalar("loss", "train", 9.0, 50)
+    first.get_logger().report_scalar("loss", "train", 9.0, 101)  # which the session repeats
     first.close()
     key = Task.import_offline_session(left.zip, previous_task_id=first.id, iteration_offset=100)
     task = reading(key)
@@ -168,11 +169,17 @@ def test_a_session_that_was_deleted_says_how_it_comes_back(left: Left) -> None:
         Task.import_offline_session(left.zip)
 
 
-def test_an_offset_that_is_too_great_is_refused(left: Left) -> None:
-    """And leaves nothing."""
-    with pytest.raises(BadValue, match="iteration"):
-        Task.import_offline_session(left.zip, iteration_offset=2**63)
-    assert Task.get_tasks() == []
+def test_an_offset_that_is_too_great_is_refused(left: Left, start: Start) -> None:
+    """By itself, or for a step of the session; it leaves nothing."""
+    Task.set_offline(True)
+    far = start("offline", "far")
+    far.get_logger().report_scalar("loss", "train", 1.0, 2**62 + 5)
+    far.close()
+    Task.set_offline(False)
+    for session, offset in ((left.zip, 2**63), (left.zip.with_name(f"{far.id}.zip"), 2**62 - 1)):
+        with pytest.raises(BadValue, match="iteration"):
+            Task.import_offline_session(session, iteration_offset=offset)
+    assert [task.id for task in Task.get_tasks()] == [far.id]
 
 
 def test_what_a_resumed_run_has_hidden_stays_hidden(left: Left, start: Start) -> None:
