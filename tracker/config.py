@@ -193,7 +193,7 @@ class Config:
     deferred_task_init: bool = _setting(
         False,
         _flag,
-        "`Task.init` returns at once, and waits where the task is first used.",
+        "Accepted, without effect: `Task.init` takes milliseconds, and returns the task itself.",
         clearml="CLEARML_DEFERRED_TASK_INIT",
         places="environment",
     )

@@ -14,7 +14,13 @@ from tracker.cli.command import Call, Command
     "run",
     cls=Command,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    examples=[("run --clearml train.py --lr 0.1", "a script that imports clearml, unchanged")],
+    examples=[
+        ("run --clearml train.py --lr 0.1", "a script that imports clearml, unchanged"),
+        (
+            "run --clearml clearml-task --project p --name n --script train.py",
+            "a draft, by ClearML's command",
+        ),
+    ],
 )
 @click.option("--clearml", is_flag=True, help="Let `import clearml` mean this program.")
 @click.argument("script", type=click.Path())
@@ -22,7 +28,7 @@ from tracker.cli.command import Call, Command
 def run(call: Call, clearml: bool, script: str, arguments: tuple[str, ...]) -> None:
     """Run a Python script with its arguments. Its exit code is that of the command; options stand before SCRIPT.
 
-    A task is recorded where the script calls Task.init.
+    A task is recorded where the script calls Task.init. With --clearml, SCRIPT may be clearml-task.
     """
     environment = dict(os.environ)
     if clearml:
@@ -31,4 +37,5 @@ def run(call: Call, clearml: bool, script: str, arguments: tuple[str, ...]) -> N
         environment["PYTHONPATH"] = search_path(environment.get("PYTHONPATH", ""))
     if call.store is not None:
         environment["TRACKER_DIR"] = str(call.store.absolute())
-    os.execve(sys.executable, [sys.executable, script, *arguments], environment)
+    program = ["-m", "clearml.cli.task"] if clearml and script == "clearml-task" else [script]
+    os.execve(sys.executable, [sys.executable, *program, *arguments], environment)

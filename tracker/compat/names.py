@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -11,12 +11,19 @@ from typing import Final
 FOLDER: Final = Path(__file__).parent / "path"
 
 
-def finder(module: str, table: Mapping[str, str], hint: str = "") -> Callable[[str], object]:
-    """The `__getattr__` of a module: `table` says for each name in which module it is here."""
+def finder(
+    module: str, table: Mapping[str, str], hint: str = "", modules: Collection[str] = ()
+) -> Callable[[str], object]:
+    """The `__getattr__` of a module: `table` says for each name in which module it is here.
+
+    modules: those below it, which in ClearML are there without being imported.
+    """
 
     def find(name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)  # Python's own questions
+        if name in modules:
+            return import_module(f"{module}.{name}")
         place = table.get(name)
         try:
             if place is not None:

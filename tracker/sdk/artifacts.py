@@ -181,17 +181,37 @@ class Artifact:
     ) -> str | None:
         """A verified copy of the content in the store's cache folder; returns its path, None for a registered URL.
 
-        A folder comes as a folder, or with `extract_archive=False` as a zip that is the same every time. Raises
-        NotFound, Corrupt. Change nothing in it: a copy that differs from its hash is made anew. What is only registered
-        is fetched from its URL, with nothing to verify it by; where that fails: a warning and None, or BadValue.
+        A folder comes as a folder, or with `extract_archive=False` as a zip that is the same every time; one that is a
+        zip in the store, since ClearML made it so, is unpacked. Raises NotFound, Corrupt. Change nothing in it: a copy
+        that differs from its hash is made anew. What is only registered is fetched from its URL, with nothing to verify
+        it by; where that fails, or a zip is hostile: a warning and None, or BadValue.
         """
         self._check_there()
         if self._ref is None:
-            return fetched(f"artifact {self.name!r}", self.url, raise_on_error, force_download)
-        file_name = str(self._record.get("file") or self.name)
-        path = local_copy(self._workspace, self._thing(), self._ref, file_name, fresh=force_download)
-        zipped = self._ref.kind == "tree" and not extract_archive
-        return str(_zipped(self._workspace, self._ref, path) if zipped else path)
+            found = fetched(f"artifact {self.name!r}", self.url, raise_on_error, force_download)
+            path = Path(found) if found is not None else None
+        else:
+            file_name = str(self._record.get("file") or self.name)
+            path = local_copy(self._workspace, self._thing(), self._ref, file_name, fresh=force_download)
+            if self._ref.kind == "tree" and not extract_archive:
+                path = _zipped(self._workspace, self._ref, path)
+        if path is not None and extract_archive and self.type == "archive" and path.is_file():
+            path = self._unpacked(path, raise_on_error)
+        return None if path is None else str(path)
+
+    def _unpacked(self, path: Path, strict: bool) -> Path | None:
+        """The folder in a zip; of a hostile or damaged one a warning and None, or BadValue."""
+        from tracker.notice import say
+        from tracker.storage import transfer
+
+        try:
+            return transfer.extracted(path)
+        except (BadValue, OSError) as error:
+            message = f"artifact {self.name!r} is not unpacked: {error}; extract_archive=False gives the file"
+            if strict:
+                raise BadValue(message) from error
+            say(message)
+            return None
 
     def __repr__(self) -> str:
         shown = {k: getattr(self, k) for k in ("name", "type", "size", "hash", "timestamp", "metadata")}

@@ -206,6 +206,18 @@ def key_of(name: str) -> str:
     return f"param/{section}/{rest}" if slash else f"param/{DEFAULT_SECTION}/{name}"
 
 
+class Arguments:
+    """Values of any kind into a section, by `put`, as integrations hand them over."""
+
+    def __init__(self, put: Callable[[Mapping[str, Any]], None]) -> None:
+        self._put = put
+
+    def copy_from_dict(self, dictionary: Mapping[str, Any], prefix: str | None = None) -> None:
+        """Add or change the parameters of a flat dict in the section `prefix`; what is of no plain type as its text."""
+        section = (prefix or DEFAULT_SECTION).rstrip("/")
+        self._put({f"{section}/{k}": v if acceptable(v) else str(v) for k, v in dictionary.items()})
+
+
 def flatten(*given: Any, **named: Any) -> dict[str, Any]:
     """Dicts and iterables of pairs as one flat dict. Raises BadValue for anything else."""
     found: dict[str, Any] = {}

@@ -65,6 +65,7 @@ class Run:
         self._error: Exception | None = None
         self.captures = Proposals(self.recorder)
         self.captured: frozenset[str] = frozenset()
+        self.asked_for = False  # by Task.current_task in a child process that has not called Task.init yet
         self.offline = identity.owner and offline.is_on()  # the task leaves a session when it ends
         self._undo: list[Undo] = []
         self._finished = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from tracker.sessions.importing import Imported, import_session
+from tracker.sessions.importing import import_session
+from tracker.sessions.target import Imported
 
 __all__ = ["Imported", "import_session"]

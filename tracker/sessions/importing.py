@@ -10,8 +10,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,37 +18,25 @@ import orjson
 from objstore.heads import Head
 from tracker import events, layout, seal
 from tracker.codecs.protocol import file_name, media_type
-from tracker.errors import BadValue, UsageError
+from tracker.errors import BadValue
 from tracker.names import without_surrogates
-from tracker.reader import Reader, united_covers
+from tracker.reader import united_covers
 from tracker.records import Entry, Ref, State
 from tracker.redaction import Lines, redact_bytes, redact_value
 from tracker.scalars import number_to_json
 from tracker.sessions import members, own, session
 from tracker.sessions.gathering import Reports
 from tracker.sessions.session import Happening, Session
+from tracker.sessions.target import ORIGIN, OWN, Imported, continued, digest, next_attempt, taken
 from tracker.state import merge
 
 if TYPE_CHECKING:
     from tracker.workspace import Workspace
 
-ORIGIN: Final = "session/"  # + content: the key by which a task remembers what was imported into it
 _INLINE: Final = 64 << 10  # bytes of a text that are part of the record itself, as for a captured diff
 _CODE: Final = ("repository", "branch", "version_num", "working_dir", "entry_point", "binary")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
 _STREAMS: Final = {20: "stdout", 40: "stderr"}
-# What a continued task keeps of its own.
-_OWN: Final = frozenset(("name", "project", "type", "comment", "created", "started"))
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The task that a session is in. known: it was there before; left_out: what was not taken, and how much of it."""
-
-    key: str
-    session: str
-    known: bool = False
-    left_out: Mapping[str, int] | None = None
 
 
 def import_session(
@@ -63,10 +49,11 @@ def import_session(
 ) -> Imported:
     """Take ClearML's offline session, a zip or folder, in as a completed task; or let it continue the task `previous`.
 
-    A session of this program comes back as the task that it is. iteration_offset is added to each iteration, but not to
-    single values. A session that is here already is not taken again, unless `again`. Raises BadValue for what is no
-    session, or hostile: nothing is written then. Raises TaskNotFound; UsageError for a task that still runs or is
-    published, and for a session of this program that shall be anything but its task; OSError.
+    A session of this program comes back as the task that it is, unless it shall continue another, be there once more,
+    or have other iterations. iteration_offset is added to each iteration, but not to single values. A session that is
+    here already is not taken again, unless `again`. Raises BadValue for what is no session, or hostile: nothing is
+    written then. Raises TaskNotFound; UsageError for a task that still runs or is published, and for one that shall
+    continue itself; OSError.
     """
     path = Path(where).expanduser()
     if (
@@ -77,30 +64,12 @@ def import_session(
         raise BadValue(f"iteration_offset {iteration_offset!r}: a whole number of 62 bits is expected")
     with members.opened(path) as files:
         if members.BUNDLE in files.sizes and "task.json" not in files.sizes:
-            own.refuse_more(path, previous, iteration_offset, again)
-            task, known = own.take_in(workspace, files)
-            return Imported(task, task, known)
+            return own.take_in(workspace, files, previous, iteration_offset, again)
         found = Session(files)
         content = files.digest()
-        if not again and (key := _taken(workspace, found.id, content)) is not None:
+        if not again and (key := taken(workspace, found.id, content, digest(found.id, content))) is not None:
             return Imported(key, found.id, known=True)
         return _Import(workspace, found, content, previous, iteration_offset, again).run()
-
-
-def _taken(workspace: Workspace, session_id: str, content: str) -> str | None:
-    """The task that a session went into."""
-    derived = _digest(session_id, content)
-    for key, thing in workspace.things().items():
-        if thing.state.kind != layout.TASK or (key != derived and thing.state.get(ORIGIN + content) is None):
-            continue
-        if not thing.state.get("deleted"):
-            return key
-        if key == derived:
-            raise UsageError(
-                f"session {session_id} was imported as task {key}, which was deleted: `tracker restore {key[:8]}` "
-                "brings it back, importing it --again makes another"
-            )
-    return None
 
 
 class _Import:
@@ -118,32 +87,18 @@ class _Import:
         self.workspace, self.session, self.content, self.offset = workspace, found, content, offset
         salt = secrets.token_hex(16) if again else ""
         self.previous = previous
-        self.key = previous or _digest(found.id, content, *([salt] if salt else []))
-        self.writer = _digest(found.id, content, self.key, salt)[: layout.WRITER_SIZE]
-        self.before, self.heads = self._before(previous)
+        self.key = previous or digest(found.id, content, *([salt] if salt else []))
+        self.writer = digest(found.id, content, self.key, salt)[: layout.WRITER_SIZE]
+        self.before: State | None = None
+        self.heads: list[Head] = []
+        if previous:
+            self.before, self.heads = continued(workspace, previous)
         self.left_out: dict[str, int] = {}
         self.singles: dict[str, dict[str, Any]] = {}  # keys by whose they are
         self.reports: dict[str, Reports] = {"": Reports()}
         self.stored: dict[str, str] = {}
         self.started = self.ended = 0
         self.host = ""
-
-    def _before(self, previous: str | None) -> tuple[State | None, list[Head]]:
-        if previous is None:
-            return None, []
-        seal.seal(self.workspace.store, previous)
-        thing = self.workspace.thing(previous)
-        if thing.state.kind != layout.TASK:
-            raise BadValue(f"{previous} is a {thing.state.kind}, and only a task can be continued")
-        if thing.alive:
-            raise UsageError(f"task {previous} still runs: import the session into it once it has ended")
-        if thing.state.get("status") == "published":
-            raise UsageError(
-                f"task {previous} is published and takes no more: import the session as its own task"
-            )
-        heads = self.workspace.store.heads.of(previous)
-        reader = Reader(self.workspace.store)
-        return merge(map(reader.state, heads)), list(heads)
 
     def run(self) -> Imported:
         """Do it."""
@@ -195,8 +150,7 @@ class _Import:
         return {k: Entry(v, stamps.get(k, stamp), self.writer) for k, v in cleaned.items()}
 
     def _attempt(self) -> int:
-        begun = self.before.section("attempt") if self.before else {}
-        return 1 + max((int(number) for number in begun if number.isdecimal()), default=0)
+        return next_attempt(self.before)
 
     # --- content -----------------------------------------------------------------------------------------------------
 
@@ -365,10 +319,10 @@ class _Import:
         if labels := self.session.part("execution", "model_labels"):
             found["labels"] = dict(labels)
         if self.before is not None:
-            found = {name: value for name, value in found.items() if name not in _OWN}
+            found = {name: value for name, value in found.items() if name not in OWN}
         started = self.started or self.ended
         times = {"created": started, "started": started, "completed": self.ended}
-        found.update({n: t for n, t in times.items() if t and (self.before is None or n not in _OWN)})
+        found.update({n: t for n, t in times.items() if t and (self.before is None or n not in OWN)})
         if self.host:
             found["host"] = self.host
         reason = "init" if self.before is None else "resume"
@@ -446,7 +400,7 @@ class _Import:
             begun, weights = _members(item, "init"), _members(item, "weights")
             offline_id = str(item.get("id") or "")
             yield (
-                _digest(self.key, self.writer, offline_id),
+                digest(self.key, self.writer, offline_id),
                 (offline_id, self._model(begun, weights, offline_id)),
             )
 
@@ -462,6 +416,8 @@ class _Import:
             **{f"tag/{tag}": True for tag in _listed(begun, "tags")},
             **self.singles.get(offline_id, {}),
         }
+        if weights.get("is_package"):
+            found["system_tag/package"] = True
         if labels := _members(begun, "label_enumeration"):
             found["labels"] = dict(labels)
         if design := _members(begun, "config_dict") or begun.get("config_text"):
@@ -477,11 +433,6 @@ class _Import:
 
 
 # --- parts of a record -----------------------------------------------------------------------------------------------
-
-
-def _digest(*parts: str) -> str:
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return blake2b(text, digest_size=16, person=b"tracker session").hexdigest()
 
 
 def _name(value: object) -> str:

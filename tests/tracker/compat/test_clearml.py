@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tracker import Task
+
 SCRIPT = """
 import argparse, subprocess, sys
 from clearml import Logger, OutputModel, Task
@@ -54,7 +56,7 @@ def test_a_script_runs_unchanged_with_its_arguments(tmp_path: Path, checkout: Pa
     ("line", "said"),
     [
         ("from clearml import browser_login", "clearml.browser_login is not here"),
-        ("import clearml.storage.helper", "clearml.storage is not here"),
+        ("import clearml.storage.helper", "clearml.storage.helper is not here"),
         ("from clearml.task_parameters import nothing", "TaskParameters"),
         ("from clearml.binding.frameworks import nothing", "OutputModel.update_weights"),
     ],
@@ -87,3 +89,81 @@ def test_another_clearml_that_is_loaded_is_not_pushed_aside(tmp_path: Path, chec
         check=True,
     )
     assert "before it" in done.stdout
+
+
+def clearml_task(folder: Path, checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """ClearML's command in a folder."""
+    return tracker(folder, checkout, "run", "--clearml", "clearml-task", *arguments)
+
+
+def test_clearml_task_makes_a_draft(tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that it is to run and to need; it runs nothing, and can be run."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "needs.txt").write_text("tqdm>=4\n")
+    (tmp_path / "setup.sh").write_text("apt-get update\n")
+    done = clearml_task(
+        tmp_path,
+        checkout,
+        *("--project", "compat", "--name", "draft", "--script", "train.py", "--task-type", "testing"),
+        *("--args", "lr=0.25", "--tags", "one", "two", "--requirements", "needs.txt"),
+        *("--docker", "python:3.12", "--docker_args", "-e A=1", "--docker_bash_setup_script", "setup.sh"),
+        "--skip-repo-detection",
+    )
+    assert done.returncode == 0, done.stderr
+    key = done.stdout.split()[1]
+    monkeypatch.chdir(tmp_path)
+    task = Task.get_task(task_id=key)
+    assert task is not None
+    assert (task.status, task.name, task.task_type, task.get_tags()) == (
+        "created",
+        "draft",
+        "testing",
+        ["one", "two"],
+    )
+    assert task.get_parameters() == {"Args/lr": "0.25"}
+    assert task.get_script()["entry_point"] == "train.py"
+    assert task.export_task()["container"] == {
+        "image": "python:3.12",
+        "arguments": "-e A=1",
+        "setup_shell_script": "apt-get update\n",
+    }
+    assert "tqdm>=4" in str(task.get_requirements()["pip"])
+    monkeypatch.setenv("TRACKER_RUN_TASK", key)
+    assert tracker(tmp_path, checkout, "run", "--clearml", "train.py").returncode == 0
+    assert task.get_reported_scalars()["loss"]["train"]["y"] == [0.25]
+
+
+def test_clearml_task_takes_a_session_in(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `tracker import clearml` does."""
+    sample = checkout / "tests" / "tracker" / "sessions" / "clearml-offline-sample.zip"
+    done = clearml_task(tmp_path, checkout, "--import-offline-session", str(sample))
+    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert [task.id for task in Task.get_tasks()] == [done.stdout.split()[-1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--project", "compat", "--name", "d", "--script", "x.py", "--queue", "gpu"), "queues are not here"),
+        (("--project", "compat", "--script", "x.py"), "--name"),
+        (("--project", "compat", "--name", "draft"), "--script"),
+        (("--name", "draft", "--script", "x.py"), "project"),
+        (("--project", "compat", "--name", "draft", "--script", "x.py", "--args", "lr"), "NAME=VALUE"),
+        (
+            ("--project", "compat", "--name", "draft", "--script", "x", "--repo", "r", "--folder", "f"),
+            "both",
+        ),
+        (("--import-offline-session", "gone.zip"), "there is no"),
+    ],
+)
+def test_clearml_task_says_what_it_lacks(
+    tmp_path: Path, checkout: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """In one line, and no draft is made."""
+    done = clearml_task(tmp_path, checkout, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert json.loads(tracker(tmp_path, checkout, "ls", "--json").stdout or '{"tasks": []}')["tasks"] == []

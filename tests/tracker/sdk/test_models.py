@@ -434,6 +434,7 @@ def test_loaded_weights_link_to_the_task_that_made_them(start: Start, tmp_path: 
     moved = path.rename(tmp_path / "elsewhere.pt")
     second = start("sdk", "second")
     found = loaded(second, str(moved), framework="PyTorch")
+    assert found is not None
     assert (found.id, found.original_task) == (model.id, first.id)
     assert second.models["input"]["elsewhere"].task == first.id
     assert second.input_models_id == {"elsewhere": model.id}

@@ -506,3 +506,11 @@ def test_closing_costs_little(start: Start) -> None:
     assert (
         time.monotonic() - began < 5
     )  # a bound that only a wait could break; the benchmarks have the figure
+
+
+def test_deferred_init_is_accepted_and_done_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it returns is the task, and it is in the store."""
+    monkeypatch.setenv("CLEARML_DEFERRED_TASK_INIT", "1")
+    task = start("sdk", "run", deferred_init=True)
+    assert type(task) is Task
+    assert [found.id for found in Task.get_tasks(project_name="sdk", task_name="^run$")] == [task.id]

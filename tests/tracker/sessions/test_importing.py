@@ -122,9 +122,50 @@ def test_artifacts_have_the_bytes_that_clearml_hashed(workspace: Workspace, samp
     assert sample.artifacts["df"].get()["b"].tolist() == [3.5, 4.5]
     assert sample.artifacts["dict"].metadata == {"key": "value", "n": "3"}
     assert sample.artifacts["url"].url == "https://example.com/x.csv"
-    path = sample.artifacts["folder"].get_local_copy(raise_on_error=True)
+    folder = sample.artifacts["folder"]
+    path = folder.get_local_copy(extract_archive=False)
     digest = hashlib.sha256(Path(str(path)).read_bytes()).hexdigest()
     assert digest == "ddbda11b4124934150aab77a8469382cd6f8a942fa1bebb5add0ebc8c415426b"
+    assert folder.sha256 == digest
+    for unpacked in (folder.get_local_copy(), folder.get(), folder.get_local_copy(force_download=True)):
+        assert Path(str(unpacked)).is_dir()
+        files = sorted(each.name for each in Path(str(unpacked)).rglob("*") if each.is_file())
+        assert files == ["one.txt", "two.txt"]
+
+
+def test_an_archive_that_is_hostile_is_not_unpacked(workspace: Workspace, made: Made, tmp_path: Path) -> None:
+    """None and a reason, or BadValue; the file itself is to be had."""
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../outside.txt", "x")
+    evil = (tmp_path / "evil.zip").read_bytes()
+    listed = [{"key": "folder", "type": "archive", "uri": "data/evil.zip"}]
+    key = import_session(
+        workspace, made({"execution": {"artifacts": listed}}, files={"data/evil.zip": evil})
+    ).key
+    artifact = found(key).artifacts["folder"]
+    assert artifact.get_local_copy() is None
+    with pytest.raises(BadValue, match="extract_archive=False"):
+        artifact.get_local_copy(raise_on_error=True)
+    assert Path(str(artifact.get_local_copy(extract_archive=False))).read_bytes() == evil
+    assert not list(tmp_path.rglob("outside.txt"))
+
+
+def test_weights_that_are_a_package_stay_one(workspace: Workspace, made: Made, tmp_path: Path) -> None:
+    """Their files are given, as ClearML does."""
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.writestr("a.bin", "aa")
+        archive.writestr("b.bin", "bb")
+    model = {
+        "id": "offline-m",
+        "init": {"name": "packed"},
+        "weights": {"weights_filename": "models/net.zip", "is_package": True},
+    }
+    files = {"models/net.zip": (tmp_path / "net.zip").read_bytes()}
+    key = import_session(workspace, made({"offline_output_models": [model]}, files=files)).key
+    (packed,) = found(key).models["output"]
+    names = packed.get_weights_package()
+    assert isinstance(names, list)
+    assert [path.name for path in names] == ["a.bin", "b.bin"]
 
 
 def test_a_pickle_of_a_session_is_not_trusted(sample: Task) -> None:

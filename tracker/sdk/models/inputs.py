@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from tracker import layout, names
 from tracker.errors import BadValue, TaskNotFound
 from tracker.sdk.models import queries, weights
+from tracker.sdk.models.callbacks import Operation, WeightsFileHandler, WeightsInfo
 from tracker.sdk.models.model import PACKAGE, Model, open_workspace
 
 if TYPE_CHECKING:
@@ -119,10 +120,19 @@ class InputModel(Model):
         return cls(key, workspace=workspace)
 
 
-def loaded(task: Task, path: str, name: str | None = None, framework: str | None = None) -> InputModel:
-    """Link as input what a framework has loaded from a file: the model of the task that made it, else a new one."""
-    found = InputModel.import_model(path, framework=framework)
+def loaded(task: Task, path: str, name: str | None = None, framework: str | None = None) -> InputModel | None:
+    """Link as input what a framework has loaded from a file: the model of the task that made it, else a new one.
+
+    None where a callback of WeightsFileHandler leaves it out.
+    """
+    info = WeightsFileHandler.before(
+        Operation.load, WeightsInfo(None, PurePosixPath(path).name, path, path, framework or "", task)
+    )
+    if info is None:
+        return None
+    info.model = found = InputModel.import_model(str(info.local_model_path), framework=info.framework or None)
     found.connect(task, name or PurePosixPath(path).stem)
+    WeightsFileHandler.after(Operation.load, info)
     return found
 
 

@@ -12,6 +12,7 @@ from tracker import layout, names
 from tracker.errors import BadValue
 from tracker.records import Entry, Ref, State
 from tracker.sdk.models import weights
+from tracker.sdk.models.callbacks import Operation, WeightsFileHandler, WeightsInfo
 from tracker.sdk.models.model import PACKAGE, Model
 from tracker.sdk.sink import Sink
 
@@ -89,7 +90,7 @@ class OutputModel(Model):
         to `upload_uri`, else to the task's destination, in the background unless `async_enable` is False, and the url
         is that copy's. Where there is a destination, or with `delete_always`, `auto_delete_file` deletes the local
         file once the store has the content, or the destination where the store only registers it. Raises BadValue, also
-        for a published model; "" when the store could not be written.
+        for a published model; "" when the store could not be written, or a callback of WeightsFileHandler left it out.
         """
         self._check_open()
         if (weights_filename is None) == (register_uri is None):
@@ -100,19 +101,25 @@ class OutputModel(Model):
         path = Path(str(weights_filename))
         if not path.exists():
             raise BadValue(f"{path} does not exist: save the weights before update_weights")
+        info = self._announced(path, target_filename or path.name)
+        if info is None:
+            return ""
+        path = self._chosen(info, path)
         marks = {path: weights.mark(path)}
         found = weights.keep(self._task, path)
         if found is None:
             return ""
         home = self._destination(upload_uri)
         self._set_weights(
-            {**found, "file": target_filename or path.name},
+            {**found, "file": info.upload_filename},
             iteration,
             update_comment,
             is_package or path.is_dir(),
         )
         delete = auto_delete_file and (home or delete_always)
-        return self._finish(home, marks if delete else {}, async_enable)
+        url = self._finish(home, marks if delete else {}, async_enable)
+        WeightsFileHandler.after(Operation.save, info)
+        return url
 
     def update_weights_package(
         self,
@@ -149,13 +156,18 @@ class OutputModel(Model):
             raise BadValue(
                 f"a package needs files: {', '.join(missing) or weights_path or 'none'} is not there"
             )
+        info = self._announced(weights.common_folder(paths), target_filename or f"{self.name}.zip")
+        if info is None:
+            return ""
         marks = {path: weights.mark(path) for path in paths}
         found = weights.keep_files(self._task, paths)
         if found is None:
             return ""
         home = self._destination(upload_uri)
-        self._set_weights({**found, "file": target_filename or f"{self.name}.zip"}, iteration, True, True)
-        return self._finish(home, marks if auto_delete_file and home else {}, async_enable)
+        self._set_weights({**found, "file": info.upload_filename}, iteration, True, True)
+        url = self._finish(home, marks if auto_delete_file and home else {}, async_enable)
+        WeightsFileHandler.after(Operation.save, info)
+        return url
 
     # --- design ------------------------------------------------------------------------------------------------------
 
@@ -244,6 +256,22 @@ class OutputModel(Model):
             task.deliveries.wait(timeout)
 
     # --- within ------------------------------------------------------------------------------------------------------
+
+    def _announced(self, path: Path, file: str) -> WeightsInfo | None:
+        """What the script's callbacks have to say to weights that are to be stored; None where they are left out."""
+        info = WeightsInfo(self, file, str(path), str(path), self.framework, self._task)
+        found = WeightsFileHandler.before(Operation.save, info)
+        if found is not None and found.framework != self.framework:
+            self._values["framework"] = str(found.framework)
+        return found
+
+    def _chosen(self, info: WeightsInfo, given: Path) -> Path:
+        """The path that is stored: the one that a callback named, if it is there."""
+        path = Path(str(info.local_model_path))
+        if path.exists():
+            return path
+        self._task.fault(f"{path}, which a weights callback named, does not exist: passed over", None)
+        return given
 
     def _check_open(self) -> None:
         if self.published:

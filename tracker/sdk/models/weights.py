@@ -86,13 +86,18 @@ def keep(task: Outputs, path: Path) -> dict[str, Any] | None:
 
 def keep_files(task: Outputs, paths: Sequence[Path]) -> dict[str, Any] | None:
     """Store several files as one folder, named from the deepest folder that has them all; None when it failed."""
-    common = Path(os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]))
+    common = common_folder(paths)
     pairs = [(Path(os.path.abspath(path)).relative_to(common).as_posix(), path) for path in paths]
     try:
         return {"$ref": artifacts.store_list(task.workspace, pairs)}
     except (OSError, StoreError) as error:
         task.fault(f"the weights {paths[0].name} and others were not stored: {error}", error)
         return None
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that has all these files in it."""
+    return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths]))
 
 
 def mark(path: Path) -> object:

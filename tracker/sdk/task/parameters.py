@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracker.errors import BadValue
 from tracker.sdk.task.core import Core
+
+if TYPE_CHECKING:
+    from tracker.sdk import parameters
 
 
 class Parameters(Core):
@@ -60,6 +63,13 @@ class Parameters(Core):
             elif (record := parameters.record(value, before, description, kind)) != before:
                 changes[key] = record
         self._set_all(changes)
+
+    @property
+    def _arguments(self) -> parameters.Arguments:
+        """By this name of ClearML's own, transformers records what a trainer was given."""
+        from tracker.sdk import parameters
+
+        return parameters.Arguments(self._set_parameters)
 
     def delete_parameter(self, name: str, force: bool = False) -> bool:
         """Remove one parameter by its full name `Section/name`; whether it was there.

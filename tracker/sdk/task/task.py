@@ -38,6 +38,8 @@ _VERBS: Final = {
 class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
     """A task, running in this process or read from the store. Made by `Task.init` and `Task.get_task` only."""
 
+    TaskTypes = TaskTypes
+
     # --- creation ----------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -61,8 +63,9 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         The project is the repository's name and the task's name the script's where none is given. Processes of one
         run (forks, subprocesses, ranks of torchrun and srun) get the same task. The last task of that project, name
         and type is begun anew where it made no artifact and no model (`reuse_last_task_id`), or goes on
-        (`continue_last_task`: True, its id, or the offset of its iterations). Raises BadValue for names under three
-        characters and unknown types, TaskNotFound for a task to go on with, UsageError when the main task is another.
+        (`continue_last_task`: True, its id, or the offset of its iterations). `deferred_init` is accepted, without
+        effect: this takes some milliseconds. Raises BadValue for names under three characters and unknown types,
+        TaskNotFound for a task to go on with, UsageError when the main task is another.
         """
         from tracker.sdk import earlier, switches
 
@@ -74,6 +77,8 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         captures = switches.captures(auto_connect_arg_parser, auto_connect_frameworks, auto_connect_streams)
         with current.lock:
             main = current.get()
+            if main is not None and main._asked_for:
+                return main._attached(captures)
             if main is not None:
                 return main._again(project, name, kind)
             return cls._start(project, name, kind, found_tags, asked, captures)._with_destination(output_uri)
@@ -121,6 +126,21 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
             except BadValue as error:
                 self.mark_failed(status_reason=f"output_uri: {error}")
                 raise
+        return self
+
+    @property
+    def _asked_for(self) -> bool:
+        """Whether this process has only asked for the current task so far, which its parent records."""
+        return self._run is not None and self._run.asked_for
+
+    def _attached(self, captures: list[str | Capture]) -> Task:
+        """The task of a child process that asked for it before it called `Task.init`: as if it had not."""
+        from tracker.sdk import execution
+
+        assert self._run is not None  # see _asked_for
+        self._run.asked_for = False
+        execution.begin(self)
+        self._run.capture(execution.wanted(captures, self._workspace.config))
         return self
 
     def _again(self, project: str | None, name: str | None, kind: str) -> Task:
@@ -260,6 +280,7 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
 
         workspace = defaults.workspace()
         run = Run(workspace, earlier.joined(workspace, who))
+        run.asked_for = True
         task = cls._make(workspace, who.key, run)
         run.begin([])
         current.put(task)

@@ -21,9 +21,16 @@ __all__ = [
     "UsageError",
 ]
 
+_MODULES = (
+    *("automation", "binding", "cli", "errors", "logger", "model", "storage", "task", "task_parameters"),
+    "utilities",
+)
 _TRACKER = (*__all__, "Dataset", "PipelineController", "PipelineDecorator")
 __getattr__ = finder(
-    "clearml", dict.fromkeys(_TRACKER, "tracker"), f"use one of {', '.join(__all__)}, which are tracker's"
+    "clearml",
+    dict.fromkeys(_TRACKER, "tracker"),
+    f"use one of {', '.join(__all__)}, which are tracker's",
+    _MODULES,
 )
 
 
@@ -33,8 +40,8 @@ class _Missing(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname.startswith("clearml."):
             raise ModuleNotFoundError(
-                f"{fullname} is not here: there are clearml, clearml.automation, clearml.task_parameters, "
-                "clearml.utilities.plotly_reporter and clearml.binding.frameworks; docs/clearml-compat.md lists more",
+                f"{fullname} is not here: there are clearml and, below it, {', '.join(_MODULES)}; "
+                "docs/clearml-compat.md lists more",
                 name=fullname,
             )
 

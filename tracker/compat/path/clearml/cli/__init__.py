@@ -1,0 +1,3 @@
+"""ClearML's commands."""
+
+from __future__ import annotations
