@@ -97,6 +97,8 @@ def as_python(cell: str) -> str:
 
 
 def _without_magic(found: re.Match[str]) -> str:
+    if found[2].rstrip().endswith("?") and _is_python(found[2]):
+        return found[0]  # what asks is a comment
     # Inside a block there may be nothing else in it.
     return f"{found[1]}pass  # {found[2]}" if found[1] else f"# {found[2]}"
 

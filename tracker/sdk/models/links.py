@@ -44,6 +44,11 @@ class ModelList(Sequence[Model]):
     def __repr__(self) -> str:
         return repr([model for _, model in self._items])
 
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_models({"": self})
+
 
 class TaskModels(Mapping[str, ModelList]):
     """`models['input']` and `models['output']`, also as attributes."""
@@ -62,6 +67,14 @@ class TaskModels(Mapping[str, ModelList]):
 
     def __len__(self) -> int:
         return 2
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_models(self)
 
 
 def linked(workspace: Workspace, state: State, task: str = "") -> TaskModels:

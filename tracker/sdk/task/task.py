@@ -405,3 +405,8 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
 
     def __repr__(self) -> str:
         return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_task(self)
