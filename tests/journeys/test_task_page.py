@@ -401,13 +401,30 @@ def test_an_offline_session_is_carried_to_another_place(scripts: Scripts, tmp_pa
     assert found == ["my_task", "completed", [0, 1, 2], {"a": 1}, True]
 
 
-def test_an_offline_session_continues_an_earlier_task(scripts: Scripts, tmp_path: Path) -> None:
-    """Its iterations come after those that are there, by the offset that is given."""
+def test_a_session_of_this_program_is_its_own_task(scripts: Scripts, tmp_path: Path) -> None:
+    """It continues no other one: the page's call says so, and what to do. ClearML's sessions do continue tasks."""
     first, _ = scripts.run(RUN, "{}").value
     cache, other = tmp_path / "cache", Scripts(tmp_path / "other")
     other.folder.mkdir()
     other.run(OFFLINE, CLEARML_CACHE_DIR=str(cache))
     (session,) = (cache / "offline").glob("*.zip")
+    found = scripts.ask(f"""
+        try:
+            Task.import_offline_session(
+                session_folder_zip={str(session)!r},
+                previous_task_id={first!r},
+                iteration_offset=1500
+            )
+        except UsageError as error:
+            answer = "Task.init(continue_last_task=ID)" in str(error)
+    """)
+    assert found is True
+
+
+def test_a_session_of_clearml_continues_an_earlier_task(scripts: Scripts, checkout: Path) -> None:
+    """Its iterations come after those that are there, by the offset that is given."""
+    first, _ = scripts.run(RUN, "{}").value
+    session = next((checkout / "tests").rglob("clearml-offline-sample.zip"))
     found = scripts.ask(f"""
         Task.import_offline_session(
             session_folder_zip={str(session)!r},
@@ -415,10 +432,11 @@ def test_an_offline_session_continues_an_earlier_task(scripts: Scripts, tmp_path
             iteration_offset=1500
         )
         task = Task.get_task(task_id={first!r})
-        answer = [task.name, task.get_reported_scalars()["loss"]["train"]["x"],
-                  task.get_reported_scalars()["train"]["loss"]["x"]]
+        scalars = task.get_reported_scalars()
+        own = scalars.pop("train")["loss"]["x"]
+        answer = [task.name, own[:2], min(min(x["x"]) for t in scalars.values() for x in t.values())]
     """)
-    assert found == ["again", [1500, 1501, 1502], [0, 100]]
+    assert found == ["again", [0, 100], 1501]  # the sample begins at 1
 
 
 # --- seed, parameters afterwards, properties -------------------------------------------------------------------------
