@@ -6,7 +6,7 @@ Each body is one call to a part of `tracker.sdk`: run, parameters, artifacts, mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from tracker import names
 from tracker.errors import BadValue, UsageError
@@ -333,6 +333,30 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         return target_task
 
     # --- finding -----------------------------------------------------------------------------------------------------
+
+    @overload
+    @classmethod
+    def get_task(
+        cls,
+        task_id: str,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        allow_archived: bool = True,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> Task: ...
+
+    @overload
+    @classmethod
+    def get_task(
+        cls,
+        task_id: None = None,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        allow_archived: bool = True,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> Task | None: ...
 
     @classmethod
     def get_task(
