@@ -399,6 +399,21 @@ def test_an_offline_session_is_carried_to_another_place(scripts: Scripts, tmp_pa
                   task.artifacts["made"].get(), first == task_again]
     """)
     assert found == ["my_task", "completed", [0, 1, 2], {"a": 1}, True]
+    third = Scripts(tmp_path / "third")
+    third.folder.mkdir()
+    third.run("from tracker import Task; Task.create('examples', 'a store')")
+    command = f"""
+        import subprocess, sys
+        program = [sys.executable, "-m", "tracker", "run", "--clearml", "clearml-task"]
+        subprocess.run([*program, "--import-offline-session", {str(session)!r}], check=True)
+        done = subprocess.run([*program, "--project", "examples"], capture_output=True, text=True)
+        assert done.returncode == 2 and "only --import-offline-session" in done.stderr, done
+    """
+    third.run(command)
+    assert third.ask("answer = [len(Task.get_tasks()), Task.get_by_name('my_task').status]") == [
+        2,
+        "completed",
+    ]
 
 
 def test_a_session_of_this_program_is_its_own_task(scripts: Scripts, tmp_path: Path) -> None:

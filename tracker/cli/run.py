@@ -14,7 +14,10 @@ from tracker.cli.command import Call, Command
     "run",
     cls=Command,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    examples=[("run --clearml train.py --lr 0.1", "a script that imports clearml, unchanged")],
+    examples=[
+        ("run --clearml train.py --lr 0.1", "a script that imports clearml, unchanged"),
+        ("run --clearml clearml-task --import-offline-session run.zip", "ClearML's own command"),
+    ],
 )
 @click.option("--clearml", is_flag=True, help="Let `import clearml` mean this program.")
 @click.argument("script", type=click.Path())
@@ -22,7 +25,7 @@ from tracker.cli.command import Call, Command
 def run(call: Call, clearml: bool, script: str, arguments: tuple[str, ...]) -> None:
     """Run a Python script with its arguments. Its exit code is that of the command; options stand before SCRIPT.
 
-    A task is recorded where the script calls Task.init.
+    A task is recorded where the script calls Task.init. With --clearml, SCRIPT may be clearml-task.
     """
     environment = dict(os.environ)
     if clearml:
@@ -31,4 +34,21 @@ def run(call: Call, clearml: bool, script: str, arguments: tuple[str, ...]) -> N
         environment["PYTHONPATH"] = search_path(environment.get("PYTHONPATH", ""))
     if call.store is not None:
         environment["TRACKER_DIR"] = str(call.store.absolute())
-    os.execve(sys.executable, [sys.executable, script, *arguments], environment)
+    command = [script, *arguments]
+    if clearml and script == "clearml-task":
+        session = _clearml_task.main(list(arguments), prog_name=script, standalone_mode=False)
+        command = ["-m", "tracker", "import", "clearml", str(session)]
+    os.execve(sys.executable, [sys.executable, *command], environment)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.option("--import-offline-session", "session", metavar="ZIP")
+@click.argument("others", nargs=-1, type=click.UNPROCESSED)
+def _clearml_task(session: str | None, others: tuple[str, ...]) -> str:
+    """Take the arguments of ClearML's command of this name; what it does with queues and repositories is not here."""
+    if others or session is None:
+        raise click.UsageError(
+            f"clearml-task {' '.join(others)}".rstrip() + ": only --import-offline-session ZIP is there; "
+            "Task.create makes a draft of code that lies elsewhere"
+        )
+    return session
