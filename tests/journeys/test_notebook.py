@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pygit2
 import pytest
 
 from tests.scripts import CHECKOUT, QUIET, Scripts
@@ -172,7 +173,7 @@ def test_several_tasks_one_after_another_in_one_kernel(kernel: Kernel) -> None:
 
 def test_an_interrupted_cell_and_an_exit_end_neither_task_nor_kernel(kernel: Kernel) -> None:
     """Ctrl-C, `sys.exit` and an exception end the cell; the task goes on, and is completed when it is closed."""
-    kernel.run(f"from tracker import Task\ntask = Task.init('notebooks', 'interrupted', {QUIET})")
+    kernel.run("from tracker import Task\ntask = Task.init('notebooks', 'interrupted')")
     sent = kernel.send("import time\nprint('training', flush=True)\nfor _ in range(600): time.sleep(0.1)")
     kernel.result(sent, until="training")
     kernel.manager.interrupt_kernel()
@@ -182,6 +183,31 @@ def test_an_interrupted_cell_and_an_exit_end_neither_task_nor_kernel(kernel: Ker
     assert kernel.value("[task.status, Task.current_task() is task]") == ["in_progress", True]
     kernel.run("task.get_logger().report_scalar('loss', 'train', 1.0, 0)\ntask.close()")
     assert kernel.value("[task.status, task.get_status_message()[1]]") == ["completed", ""]
+    diff = kernel.value("task.data.script.diff")
+    assert "# %% [2]\nimport time\n" in diff  # it has done what it could: what follows may rest on it
+    assert "# %% [3] failed: SystemExit\n# import sys\n# sys.exit(3)\n" in diff
+
+
+def test_a_notebook_in_a_repository_has_its_commit_too(tmp_path: Path) -> None:
+    """The cells are the code; what is changed in other files is kept beside them."""
+    repository = pygit2.init_repository(str(tmp_path), initial_head="main")
+    (tmp_path / "helper.py").write_text("x = 1\n")
+    (tmp_path / "work").mkdir()
+    repository.index.add("helper.py")
+    who = pygit2.Signature("a", "a@example.org")
+    commit = repository.create_commit("HEAD", who, who, "begin", repository.index.write_tree(), [])
+    repository.index.write()
+    (tmp_path / "helper.py").write_text("x = 2\n")
+    kernel = Kernel(tmp_path / "work")
+    try:
+        kernel.run("from tracker import Task\ntask = Task.init(task_name='in a repository')\ntask.close()")
+        script = kernel.value("dict(task.get_record('script'))")
+    finally:
+        kernel.end()
+    assert (script["version_num"], script["branch"]) == (str(commit), "main")
+    assert (script["working_dir"], script["entry_point"]) == ("work", "notebook.py")
+    assert script["diff"].startswith("# %% [1]\nfrom tracker import Task\n")
+    assert "-x = 1\n+x = 2\n" in script["uncommitted"]
 
 
 def test_a_task_that_is_aborted_from_elsewhere_ends_the_cell_alone(kernel: Kernel) -> None:
