@@ -5,14 +5,14 @@ It asks nothing and opens nothing; the frame libraries are imported when one of 
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
+from tracker import cards
 from tracker.errors import BadValue, MissingPackage
 from tracker.filters import fields
 from tracker.filters.fields import Field
@@ -67,7 +67,13 @@ class Result(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.facts)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         at = range(len(self))[index]
@@ -117,13 +123,9 @@ class Result(Sequence[dict[str, Any]]):
         return f"<{len(self)} of {self.total} tasks: {names}>"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{_escaped(name)}</th>" for name in self.columns)
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{_escaped(_shown(each.values[at]))}</td>' for each in self.table)}</tr>"
-            for at in range(min(len(self), _SHOWN))
-        )
-        more = f"<p>{_SHOWN} of {len(self)} rows</p>" if len(self) > _SHOWN else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
+        shown = min(len(self), _SHOWN)
+        rows = ([_shown(each.values[at]) for each in self.table] for at in range(shown))
+        return cards.table(self.columns, rows, f"{shown} of {self.total} tasks" if shown < self.total else "")
 
 
 def every_column(facts: Sequence[Facts]) -> list[str]:
@@ -224,7 +226,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(value)
     return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
-
-
-def _escaped(text: str) -> str:
-    return html.escape(text, quote=True)

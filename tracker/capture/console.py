@@ -191,10 +191,17 @@ def _forget_all() -> None:
         console.forget()
 
 
+_OWN_METHODS = frozenset(("write", "writelines", "flush", "detach"))
+
+
 class _Proxy:
     """A text stream that tells what is written to it; everything else is the stream's own."""
 
-    __slots__ = ("__weakref__", "_tracker_buffer", "_tracker_name", "_tracker_record", "_tracker_stream")
+    # In the dict: methods of this class that somebody has put another in the place of, as IPython does in each cell.
+    __slots__ = (
+        *("__dict__", "__weakref__"),
+        *("_tracker_buffer", "_tracker_name", "_tracker_record", "_tracker_stream"),
+    )
 
     def __init__(self, stream: Any, record: _Stream) -> None:
         put = object.__setattr__
@@ -241,10 +248,16 @@ class _Proxy:
         return getattr(self._tracker_stream, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._tracker_stream, name, value)
+        if name in _OWN_METHODS:  # the stream's would call itself: what is put there calls what it found here
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._tracker_stream, name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self._tracker_stream, name)
+        if name in _OWN_METHODS:
+            object.__delattr__(self, name)
+        else:
+            delattr(self._tracker_stream, name)
 
     def __dir__(self) -> list[str]:
         return dir(self._tracker_stream)

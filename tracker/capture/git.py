@@ -1,4 +1,5 @@
-"""Records which code runs: the entry script's repository, commit and uncommitted changes, or the script's own text.
+"""Records which code runs: the entry script's repository, commit and uncommitted changes, or the script's own text; of
+a notebook the cells that were run.
 
 It reads in a background thread and writes nothing into the repository. Untracked files are counted, not recorded.
 """
@@ -10,6 +11,7 @@ import re
 import sys
 
 from tracker.capture.background import Job
+from tracker.capture.cells import Cells, current_cells
 from tracker.capture.entry import Entry, current_entry
 from tracker.capture.protocol import Guard, Recorder, Undo
 from tracker.capture.worktree import LARGEST_FILE, Worktree, read_worktree
@@ -23,7 +25,8 @@ class GitCapture:
     branch, version_num (the commit), diff (text, or {"$ref": ...} where it is over 64 KiB or no UTF-8), working_dir
     (relative to the repository), entry_point (relative to that, or "-m module"), binary ("python3.11"), untracked (a
     count), left_out (paths), where a changed file is too large for the diff, and redacted (true), where a secret was
-    left out of the diff, which may not apply then."""
+    left out of the diff, which may not apply then. In a notebook the diff is the script that its cells make, set again
+    after each cell; changes of other files of its repository are in uncommitted (text or {"$ref": ...})."""
 
     name = "git"
     module = None
@@ -34,6 +37,9 @@ class GitCapture:
     def install(self, recorder: Recorder) -> Undo:
         """Begins to read; the undo waits for that, at most ten seconds."""
         entry = current_entry()
+        cells = current_cells() if entry.script is None else None
+        if cells is not None:
+            return self._follow(recorder, entry, cells)
         self._job = job = Job(
             Guard(self.name),
             lambda: _describe(entry),
@@ -46,9 +52,49 @@ class GitCapture:
 
         return undo
 
+    def _follow(self, recorder: Recorder, entry: Entry, cells: Cells) -> Undo:
+        """Keeps the record up with a notebook's cells; one that closes the task is in it, too."""
+        guard = Guard(self.name)
+        notebook = _Notebook(recorder, cells)
+        self._job = job = Job(guard, lambda: _describe_notebook(entry, cells.name), notebook.place)
+        stop = cells.watch(lambda: guard.run(notebook.refresh))
+        job.start()
+
+        def undo() -> None:
+            stop()
+            job.end()
+            guard.run(notebook.refresh)
+
+        return undo
+
     def wait(self, timeout: float) -> bool:
         """Whether the key was set within `timeout` seconds."""
         return self._job is None or self._job.wait(timeout)
+
+
+class _Notebook:
+    """The record of a notebook, whose text grows."""
+
+    def __init__(self, recorder: Recorder, cells: Cells) -> None:
+        self._recorder = recorder
+        self._cells = cells
+        self._place: dict[str, object] | None = None
+        self._text = ""
+
+    def place(self, script: _Script) -> None:
+        """Where the notebook is, as soon as that is known; the record begins with it."""
+        found = script.value(self._recorder)
+        changes = found.pop("diff")
+        self._place = {**found, **({"uncommitted": changes} if changes else {})}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Record the cells, where there are new ones."""
+        text = self._cells.text()
+        if self._place is not None and text != self._text:
+            self._text = text
+            record = _Script(self._place, text.encode("utf-8", "replace")).value(self._recorder)
+            self._recorder.set("script", record)
 
 
 class _Script:
@@ -69,8 +115,18 @@ class _Script:
         return {**record, "diff": diff}
 
 
-def _describe(entry: Entry) -> _Script:
-    record: dict[str, object] = {
+def _describe_notebook(entry: Entry, name: str) -> _Script:
+    """Where a notebook runs: it stands for a script of its name in the working folder, which has no file there."""
+    record = {**_empty(), "entry_point": f"{name}.py"}
+    worktree = read_worktree(entry.folder)
+    if worktree is None or worktree.commit is None:
+        return _Script(record, b"")
+    record["working_dir"] = os.path.relpath(entry.folder, worktree.root).replace(os.sep, "/")
+    return _in_worktree(record, worktree)
+
+
+def _empty() -> dict[str, object]:
+    return {
         "repository": "",
         "branch": "",
         "version_num": "",
@@ -79,6 +135,10 @@ def _describe(entry: Entry) -> _Script:
         "binary": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "untracked": 0,
     }
+
+
+def _describe(entry: Entry) -> _Script:
+    record = _empty()
     if entry.script is None:
         return _Script(record, b"")
     worktree = read_worktree(os.path.dirname(entry.script))
@@ -88,13 +148,15 @@ def _describe(entry: Entry) -> _Script:
             record["left_out"] = [os.path.basename(entry.script)]
             return _Script(record, b"")
         return _Script(record, _script_text(entry.script))
-    working_dir, entry_point = _places(entry, worktree)
+    record["working_dir"], record["entry_point"] = _places(entry, worktree)
+    return _in_worktree(record, worktree)
+
+
+def _in_worktree(record: dict[str, object], worktree: Worktree) -> _Script:
     record.update(
         repository=without_credentials(worktree.url),
         branch=worktree.branch,
         version_num=worktree.commit,
-        working_dir=working_dir,
-        entry_point=entry_point,
         untracked=worktree.untracked,
     )
     if worktree.left_out:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from objstore import layout as store_layout
 from tracker.notice import say
 from tracker.records import Entry, recoverer
+from tracker.sdk import current
 from tracker.sdk.exits import Outcome
 
 if TYPE_CHECKING:
@@ -93,8 +94,11 @@ class Watch:
                 say(f"the abort callback took over {run.on_abort.timeout} s: the run ends without it")
         with suppress(Exception):
             run.finish(Outcome("stopped", "aborted by the user", "", sudden=True))
-        if "ipykernel" in sys.modules or hasattr(sys, "ps1"):
-            return  # the session is not the run's to end
+        if "ipykernel" in sys.modules or hasattr(
+            sys, "ps1"
+        ):  # the session is not the run's to end, but the cell is
+            _leave(run)
+            return
         for child in reversed(list(_descendants(os.getpid()))):
             with suppress(OSError):
                 os.kill(child, signal.SIGKILL)
@@ -102,6 +106,16 @@ class Watch:
             with suppress(Exception):
                 stream.flush()
         os._exit(_EXIT_CODE)
+
+
+def _leave(run: Run) -> None:
+    """Let a notebook or prompt go on without the run: the next Task.init begins another."""
+    import _thread
+
+    task = current.get()
+    if task is not None and task.recorder is run.recorder:
+        task.mark_stopped()
+    _thread.interrupt_main()  # does nothing where no cell is running: kernels ignore SIGINT then
 
 
 def _quietly(call: Callable[[], Any]) -> None:

@@ -217,6 +217,11 @@ class Artifact:
         shown = {k: getattr(self, k) for k in ("name", "type", "size", "hash", "timestamp", "metadata")}
         return str(shown)
 
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_artifact(self)
+
 
 class Artifacts(Mapping[str, Artifact]):
     """A task's artifacts by name, read-only."""
@@ -232,6 +237,11 @@ class Artifacts(Mapping[str, Artifact]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_artifacts(self)
 
     def __setitem__(self, name: str, value: object) -> None:
         raise UsageError("artifacts are read-only: use upload_artifact")

@@ -22,7 +22,12 @@ def project_name() -> str:
 
 
 def task_name() -> str:
-    """The stem of the script's file name, else `interactive`."""
+    """The stem of the script's file name, the notebook's name, else `interactive`."""
+    from tracker.capture.cells import current_cells
+
+    cells = current_cells() if not hasattr(sys.modules.get("__main__"), "__file__") else None
+    if cells is not None:
+        return names.default_name("task", cells.name)
     path = script()
     return names.default_name("task", path.stem) if path else "interactive"
 

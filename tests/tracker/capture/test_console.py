@@ -96,6 +96,31 @@ def test_a_text_folds_to_what_is_left_to_see(text: str, lines: list[str]) -> Non
     assert fold_lines(text) == lines
 
 
+@pytest.mark.parametrize("way", ["restore", "delete"])
+def test_a_method_that_is_put_in_place_of_the_streams_may_call_it(terminal: Terminal, way: str) -> None:
+    """As IPython 9 does for the time of each cell: what stands there before is called, once, and comes back."""
+    terminal.start()
+    before = sys.stdout.write
+    seen: list[str] = []
+
+    def write(text: str) -> int:
+        seen.append(text)
+        return before(text)
+
+    sys.stdout.write = write  # type: ignore[method-assign]  # that is the subject
+    print("inside")
+    if way == "restore":
+        sys.stdout.write = before  # type: ignore[method-assign]  # see above
+    else:
+        del sys.stdout.write
+    print("after")
+    terminal.undo()
+    print("unrecorded")
+    assert "".join(seen) == "inside\n"
+    assert terminal.raw.getvalue() == b"inside\nafter\nunrecorded\n"
+    assert terminal.lines == ["inside", "after"]
+
+
 PIECES = st.lists(
     st.sampled_from(
         ["a", "bc", " ", "\n", "\r", "\b", "\x1b[A", "\x1b[3A", "\x1b[K", "é", "10%", "\x1b[31m"]

@@ -69,7 +69,7 @@ def test_writes_after_close_are_no_part_of_the_run(task: Task) -> None:
     assert found.get_parameters() == {"General/a": "1"}
     draft = Task.clone(found)
     draft.connect({"b": 1})["b"] = 2
-    assert Task.get_task(draft.id).get_parameters() == {"General/a": "1", "General/b": "2"}  # type: ignore[union-attr]
+    assert Task.get_task(draft.id).get_parameters() == {"General/a": "1", "General/b": "2"}
 
 
 def test_each_write_is_told_once() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 from tracker.sdk.models.model import Model
 
@@ -18,7 +18,13 @@ class ModelList(Sequence[Model]):
     def __init__(self, items: Sequence[tuple[str, Model]]) -> None:
         self._items = list(items)
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int | str) -> Model: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[Model]: ...
+
+    def __getitem__(self, key: int | str | slice) -> Model | list[Model]:
         if isinstance(key, str):
             for name, model in self._items:
                 if name == key:
@@ -44,6 +50,11 @@ class ModelList(Sequence[Model]):
     def __repr__(self) -> str:
         return repr([model for _, model in self._items])
 
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_models({"": self})
+
 
 class TaskModels(Mapping[str, ModelList]):
     """`models['input']` and `models['output']`, also as attributes."""
@@ -62,6 +73,14 @@ class TaskModels(Mapping[str, ModelList]):
 
     def __len__(self) -> int:
         return 2
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_models(self)
 
 
 def linked(workspace: Workspace, state: State, task: str = "") -> TaskModels:

@@ -338,6 +338,11 @@ class Model(ModelReports):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id}, name={self.name!r})"
 
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_model(self)
+
 
 def open_workspace() -> Workspace:
     """The store of the running task, else the one of this folder."""

@@ -6,7 +6,7 @@ Each body is one call to a part of `tracker.sdk`: run, parameters, artifacts, mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from tracker import names
 from tracker.errors import BadValue, UsageError
@@ -355,6 +355,30 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
 
     # --- finding -----------------------------------------------------------------------------------------------------
 
+    @overload
+    @classmethod
+    def get_task(
+        cls,
+        task_id: str,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        allow_archived: bool = True,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> Task: ...
+
+    @overload
+    @classmethod
+    def get_task(
+        cls,
+        task_id: None = None,
+        project_name: str | None = None,
+        task_name: str | None = None,
+        tags: Sequence[str] | None = None,
+        allow_archived: bool = True,
+        task_filter: Mapping[str, Any] | None = None,
+    ) -> Task | None: ...
+
     @classmethod
     def get_task(
         cls,
@@ -426,3 +450,8 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
 
     def __repr__(self) -> str:
         return f"<Task {self._key} {self.get_project_name()!r} / {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        from tracker.sdk import glance
+
+        return glance.of_task(self)
