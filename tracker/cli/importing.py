@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command, find_task
 
 
@@ -27,7 +27,12 @@ def import_(context: click.Context) -> None:
     ],
 )
 @click.argument("session", metavar="ZIP|FOLDER", type=click.Path(path_type=Path))
-@click.option("--task", metavar="TASK", help="Continue this task instead of making one.")
+@click.option(
+    "--task",
+    metavar="TASK",
+    shell_complete=candidates.tasks,
+    help="Continue this task instead of making one.",
+)
 @click.option(
     "--iteration-offset", default=0, metavar="N", help="Add N to each iteration, but not to single values."
 )

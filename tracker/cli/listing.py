@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracker import index
-from tracker.cli import documents, render
+from tracker.cli import candidates, documents, render
 from tracker.cli.command import Call, Command, warn_damaged
 from tracker.cli.render import Cell, Column, Screen
 from tracker.filters import fields
@@ -41,8 +41,20 @@ _FORMATS = ("table", "json", "csv", "parquet", "arrow")
     ],
 )
 @click.argument("words", nargs=-1, metavar="[QUERY]...")
-@click.option("--project", metavar="NAME", help="Only this project and those below it.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; -TAG: without it.")
+@click.option(
+    "--project",
+    metavar="NAME",
+    shell_complete=candidates.projects,
+    help="Only this project and those below it.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    shell_complete=candidates.tags,
+    help="Only with this tag; -TAG: without it.",
+)
 @click.option(
     "--status",
     "statuses",

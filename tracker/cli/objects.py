@@ -17,7 +17,7 @@ from objstore import layout as store_layout
 from objstore.errors import Ambiguous, Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId
 from tracker import aliases, layout, pages
-from tracker.cli import documents, render
+from tracker.cli import candidates, documents, render
 from tracker.cli.command import Call, Command
 from tracker.cli.page import page_of, print_items, print_shown
 from tracker.cli.render import Column, size
@@ -68,7 +68,7 @@ class NameMissing(UsageError):
         ("get 8c1fa2b49d77:sub/file.txt -o -", "a file out of a folder, to stdout"),
     ],
 )
-@click.argument("what", metavar=_TYPED)
+@click.argument("what", metavar=_TYPED, shell_complete=candidates.tasks)
 @click.option(
     "-o",
     "--output",
@@ -117,7 +117,7 @@ def get(call: Call, what: str, output: str | None) -> None:
         ("cat 3f2a91", "the record of a task, as JSON"),
     ],
 )
-@click.argument("what", metavar="HASH|ID[:NAME]")
+@click.argument("what", metavar="HASH|ID[:NAME]", shell_complete=candidates.tasks)
 def cat(call: Call, what: str) -> None:
     """Print an object: a blob's bytes, a tree's entries, a commit or the record of a task or model as JSON."""
     workspace = call.open()

@@ -14,7 +14,7 @@ import click
 from objstore import layout as store_layout
 from objstore.errors import Conflict, Corrupt, NotFound
 from tracker import config, layout, remotes
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command
 from tracker.cli.render import Column, plural
 from tracker.cli.transfer import counts, summary
@@ -75,7 +75,7 @@ def list_(call: Call) -> None:
         ("push backup", "to another one"),
     ],
 )
-@click.argument("name", metavar="[REMOTE]", required=False)
+@click.argument("name", metavar="[REMOTE]", required=False, shell_complete=candidates.remotes)
 def push(call: Call, name: str | None) -> None:
     """Copy to a remote whatever it lacks of this store's tasks and models. Only adds. What still runs stays here."""
     workspace = call.open()
@@ -100,7 +100,7 @@ def push(call: Call, name: str | None) -> None:
         ("pull backup", "from another one"),
     ],
 )
-@click.argument("name", metavar="[REMOTE]", required=False)
+@click.argument("name", metavar="[REMOTE]", required=False, shell_complete=candidates.remotes)
 def pull(call: Call, name: str | None) -> None:
     """Copy from a remote whatever this store lacks. Every byte is checked before it is used; nothing here is lost."""
     workspace = call.open()

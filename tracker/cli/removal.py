@@ -10,7 +10,7 @@ import click
 
 from objstore.errors import Ambiguous, InvalidName, NotFound
 from tracker import layout
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command, find_task
 from tracker.cli.render import escape, joined, plural, size
 
@@ -38,7 +38,7 @@ def ask(question: str, *, yes: bool) -> bool:
         ("rm 3f2a91 7c00de --yes", "two tasks, without asking"),
     ],
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=candidates.tasks)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     """Delete tasks with their output models. Hidden at once; `tracker gc` frees their room; until then `restore` helps.
@@ -80,7 +80,7 @@ def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
         ("restore 3f2a91 --from backup", "its content is gone here: fetch it from a remote"),
     ],
 )
-@click.argument("task", metavar="TASK")
+@click.argument("task", metavar="TASK", shell_complete=candidates.tasks)
 @click.argument("commit", metavar="[COMMIT]", required=False)
 @click.option(
     "--from",
