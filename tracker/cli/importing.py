@@ -47,7 +47,8 @@ def clearml(call: Call, session: Path, task: str | None, iteration_offset: int, 
 
     workspace = call.open()
     previous = find_task(workspace, task) if task is not None else None
-    done = import_session(workspace, session, previous, iteration_offset, again=again)
+    with call.progress(f"taking in {session.name}:"):
+        done = import_session(workspace, session, previous, iteration_offset, again=again)
     if call.json:
         record = {
             "id": done.key,

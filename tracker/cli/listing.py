@@ -118,7 +118,7 @@ def ls(
     orders = [parse_sort(key) for key in keys or ("-updated",)]
     chosen = _chosen(columns)
     workspace = call.open()
-    with render.Progress("indexing", after=1.0) as progress:
+    with call.progress("indexing") as progress:
         workspace.projection.told = lambda done, of: progress.show(f"{done} of {of} tasks")
         found = workspace.projection.find(Query(terms.together(wanted), orders, offset, limit, text=text))
     if call.json or form == "json":

@@ -91,8 +91,8 @@ def get(call: Call, what: str, output: str | None) -> None:
             _stream(workspace, found)
         return
     target = _target(found, output)
-    with _named(what):
-        _write(workspace, found, target)
+    with _named(what), call.progress("fetching:") as progress:
+        _write(workspace, found, target, progress)
     written = target.stat().st_size if not found.is_folder else _tree_size(workspace, found)
     if call.json:
         record = {
@@ -295,7 +295,7 @@ def _target(found: Found, output: str | None) -> Path:
     return target
 
 
-def _write(workspace: Workspace, found: Found, target: Path) -> None:
+def _write(workspace: Workspace, found: Found, target: Path, progress: render.Progress) -> None:
     if found.kind not in (Kind.BLOB, Kind.TREE):
         raise click.UsageError(f"{found.id} is a {found.kind.name.lower()}: `tracker cat` prints it")
     if found.held is not None:
@@ -307,7 +307,7 @@ def _write(workspace: Workspace, found: Found, target: Path) -> None:
             part.unlink(missing_ok=True)
         return
     try:
-        workspace.store.get(ObjectId.parse(found.id), target)
+        workspace.store.get(ObjectId.parse(found.id), target, progress)
     except InvalidName as error:  # of a name inside the folder, not of what was typed
         raise StoreError(f"folder {found.id} cannot be written here: {error}") from error
 

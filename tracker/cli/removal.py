@@ -50,10 +50,12 @@ def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     from tracker import removal
 
     workspace = call.open()
-    found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in ids])
+    with call.progress("looking for what goes along"):
+        found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in ids])
     if not ask(f"Delete {_what(found)}, and free {size(found.size)}?", yes=yes):
         return 1
-    removal.delete(workspace, found.things)
+    with call.progress("deleting"):
+        removal.delete(workspace, found.things)
     if call.json:
         record = {
             "deleted": [thing.key for thing in found.things],
@@ -102,7 +104,8 @@ def restore(call: Call, task: str, commit: str | None, origins: tuple[str, ...])
     key = _deleted(workspace, task)
     sources = [_source(workspace, name) for name in origins]
     deleted = bool(workspace.thing(key).state.get("deleted"))
-    back = [key] if commit is not None and not deleted else removal.restore(workspace, key, sources)
+    with call.progress("restoring"):
+        back = [key] if commit is not None and not deleted else removal.restore(workspace, key, sources)
     if commit is not None:
         commit = removal.revert(workspace, key, commit)
     things = workspace.things()
