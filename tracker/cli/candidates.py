@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,15 +27,34 @@ Suggest = Callable[
 ]  # what was typed so far -> (text, what it is)
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-_PATIENCE: Final = 0.5  # seconds that reading what has changed since may take, before a key does nothing
+_PATIENCE: Final = 2.0  # seconds after which a key does nothing
 _MOST: Final = 200  # suggestions; nobody reads more
 _ID_SHORT: Final = 8
 # The script that click gives to bash lets bash split and expand what it is told, and bash cuts words at some of these.
 _PLAIN: Final = re.compile(r"[\w/.,+%~^ -]+")
 
 
-class _Late(Exception):
-    """The store takes too long to read."""
+class _Late(BaseException):
+    """The store takes too long to read. Ends whatever is done, as Ctrl-C does."""
+
+
+@contextmanager
+def _soon() -> Iterator[None]:
+    """Raise _Late in whatever has not ended in time: a store may be large, slow, or locked by who makes its index."""
+
+    def ring(*_: object) -> None:
+        raise _Late
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _suggesting(suggest: Suggest) -> Complete:
@@ -45,8 +64,9 @@ def _suggesting(suggest: Suggest) -> Complete:
     def complete(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
         with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
             try:
-                found = list(suggest(_opened(context), typed))
-            except Exception:  # noqa: BLE001  a key that is pressed too early is no error
+                with _soon():
+                    found = list(suggest(_opened(context), typed))
+            except (Exception, _Late):  # noqa: BLE001  a key that is pressed too early is no error
                 return []
         return [item for each in found[:_MOST] if (item := _item(*each)) is not None]
 
@@ -58,15 +78,7 @@ def _opened(context: click.Context) -> Workspace:
     from tracker.workspace import Workspace
 
     named = context.params.get("store") or context.find_root().params.get("store")
-    workspace = Workspace.open(store_in(Path(named)) if named else None)
-    latest = time.monotonic() + _PATIENCE
-
-    def told(done: int, total: int) -> None:
-        if done < total and time.monotonic() > latest:
-            raise _Late
-
-    workspace.projection.told = told
-    return workspace
+    return Workspace.open(store_in(Path(named)) if named else None)
 
 
 def _item(text: str, what: str) -> CompletionItem | None:

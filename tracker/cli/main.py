@@ -74,7 +74,7 @@ def _complete() -> int:
     try:
         return shell_complete(tracker, {}, "tracker", "_TRACKER_COMPLETE", wish)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001  a line on stderr would be printed into what is being typed
-        return ERROR
+        return OK
 
 
 def _make_writable() -> None:
