@@ -228,6 +228,11 @@ def test_archived_tasks_keep_all_they_have_and_come_back(own: Own) -> None:
     best, worst = own.ids["best"], own.ids["worst"]
     before = own.record(best)
     assert own.cli("archive", best, worst, best[:8]).code == 0
+    assert not {best, worst} & set(own.cli("query", "").out.split())
+    assert best not in own.cli("ls").out
+    assert best in own.cli("ls", "--archived").out
+    assert set(own.cli("query", "--archived").out.split()) == set(own.ids.values())
+    assert set(own.cli("query", "system_tags:archived").out.split()) == {best, worst}
     assert own.record(best) == {**before, "system_tag/archived": True}
     count = commits(own, best)
     assert own.cli("archive", best).err == f"task {best} is archived already\n"

@@ -99,8 +99,8 @@ def test_each_command_that_may_take_long_has_progress_at_a_terminal_alone(own: C
         assert f"\r{verb}" in drawn, verb
         assert verb not in shown(drawn), verb
         assert "\r" not in out
-    for verb, command in commands.items():
-        name = re.sub(r"\W", "", verb) + str(len(verb))
+    for verb in ("pushing to backup:", "checking:", "fetching:"):
+        name, command = re.sub(r"\W", "", verb), commands[verb]
         json_ = [part.format(f"{name}-json") for part in (*command, "--json")]
         code, drawn, _ = on_a_terminal(own, EAGER, *json_)
         assert code == 0, drawn
