@@ -21,6 +21,8 @@ from objstore.publish import Transaction
 from objstore.records import Mode, Tree, TreeEntry, check_name, pages
 from objstore.statcache import Known, StatCache, spots_of
 
+Progress = Callable[[int, int], None]  # (bytes written, bytes in all)
+
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe that took the file's place must not be waited for
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -222,26 +224,29 @@ def list_tree(objects: Objects, tree_id: ObjectId) -> list[TreeEntry]:
     return list(trees.entries(objects, tree_id))
 
 
-def get_file(objects: Objects, blob_id: ObjectId, target: Path) -> None:
+def get_file(objects: Objects, blob_id: ObjectId, target: Path, progress: Progress | None = None) -> None:
     """Write a blob to `target`, which appears whole and verified or not at all; an existing file is replaced.
 
     A copy, never a link into the store. Not durable on return: it can be made again. Raises NotFound, Corrupt,
     Conflict for a device, pipe or socket, OSError.
     """
     check_target(target)
-    _check_room(target, objects.size(blob_id))
+    size = objects.size(blob_id)
+    _check_room(target, size)
+    told = _Told(size, progress)
     part = _beside(target)
     try:
         with part.open("xb") as file:
             for piece in objects.stream(blob_id):
                 file.write(piece)
+                told.add(len(piece))
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
 
 
-def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
+def checkout(objects: Objects, tree_id: ObjectId, target: Path, progress: Progress | None = None) -> None:
     """Write a tree to `target`, which must not exist and appears whole and verified or not at all.
 
     Raises InvalidName for names that could leave the folder, that some file system cannot hold, or that two entries
@@ -249,13 +254,14 @@ def checkout(objects: Objects, tree_id: ObjectId, target: Path) -> None:
     """
     if os.path.lexists(target):
         raise InvalidName(f"{target} is there already: name a new folder")
-    _check_room(target, trees.survey(objects, tree_id).size)
+    size = trees.survey(objects, tree_id).size
+    _check_room(target, size)
     part = _beside(target)
     part.mkdir()
     try:
         fd = os.open(part, _FOLDER)
         try:
-            _fill(objects, tree_id, fd, 0)
+            _fill(objects, tree_id, fd, 0, _Told(size, progress))
         finally:
             os.close(fd)
         part.rename(target)
@@ -285,6 +291,19 @@ def _check_room(target: Path, size: int) -> None:
         )
 
 
+class _Told:
+    """How many bytes of content were written, for whoever wants to know."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def add(self, count: int) -> None:
+        """Say that so many more are written."""
+        if self._progress is not None:
+            self._done += count
+            self._progress(self._done, self._total)
+
+
 def _beside(target: Path) -> Path:
     """A new name in the same folder; not made from the target's, which may be as long as names can be."""
     return target.with_name(f".{secrets.token_hex(8)}.part")
@@ -295,27 +314,27 @@ def check_checkout(objects: Objects, tree_id: ObjectId) -> None:
     trees.survey(objects, tree_id)
 
 
-def _fill(objects: Objects, tree_id: ObjectId, folder: int, depth: int) -> int:
+def _fill(objects: Objects, tree_id: ObjectId, folder: int, depth: int, told: _Told) -> int:
     """Write the entries of a surveyed tree into an open folder; returns the bytes of content below it."""
     total = 0
     for entry in trees.entries(objects, tree_id):
-        size = _make(objects, entry, folder, depth)
+        size = _make(objects, entry, folder, depth, told)
         if size != entry.size:
             raise Corrupt(f"{entry.name!r} has {size} bytes, not the {entry.size} that its tree says")
         total += size
     return total
 
 
-def _make(objects: Objects, entry: TreeEntry, folder: int, depth: int) -> int:
+def _make(objects: Objects, entry: TreeEntry, folder: int, depth: int, told: _Told) -> int:
     if entry.mode is Mode.TREE:
         os.mkdir(entry.name, dir_fd=folder)
         with _opened(entry.name, folder) as below:
-            return _fill(objects, entry.id, below, depth + 1)
+            return _fill(objects, entry.id, below, depth + 1, told)
     if entry.mode is Mode.LINK:
         target, _ = trees.safe_target(objects, entry, depth)
         os.symlink(target, entry.name, dir_fd=folder)
         return len(os.fsencode(target))
-    return _write(objects, entry, folder)
+    return _write(objects, entry, folder, told)
 
 
 def _opened(name: str, folder: int) -> AbstractContextManager[int]:
@@ -331,7 +350,7 @@ def _descriptor(path: str | Path, flags: int, folder: int | None = None, mode: i
         os.close(fd)
 
 
-def _write(objects: Objects, entry: TreeEntry, folder: int) -> int:
+def _write(objects: Objects, entry: TreeEntry, folder: int, told: _Told) -> int:
     mode = 0o777 if entry.mode is Mode.EXEC else 0o666
     size = 0
     with _descriptor(entry.name, _CREATE, folder, mode) as fd:
@@ -344,4 +363,5 @@ def _write(objects: Objects, entry: TreeEntry, folder: int) -> int:
             rest = memoryview(piece)
             while rest:  # a disk that is nearly full may take a part
                 rest = rest[os.write(fd, rest) :]
+            told.add(len(piece))
     return size

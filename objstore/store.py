@@ -102,14 +102,14 @@ class Store:
             raise Ambiguous(prefix, [str(object_id) for _, object_id in hits])
         return hits[0]
 
-    def get(self, object_id: ObjectId, target: Path) -> None:
+    def get(self, object_id: ObjectId, target: Path, progress: Progress | None = None) -> None:
         """Write a blob to the file, or a tree to the new folder, `target`: whole and verified or not at all."""
         from objstore import files
 
         if self.objects.kind(object_id) is Kind.TREE:
-            files.checkout(self.objects, object_id, target)
+            files.checkout(self.objects, object_id, target, progress)
         else:
-            files.get_file(self.objects, object_id, target)
+            files.get_file(self.objects, object_id, target, progress)
 
     def push(
         self, remote: Target, keys: Collection[str] | None = None, progress: Progress | None = None

@@ -112,11 +112,13 @@ class Line:
 
 def lines(state: State, read: Read) -> list[Line]:
     """The console in the order of its time. Raises CorruptRecord."""
-    found = []
-    for segment in state.reports:
-        for chunk in segment.console:
-            found += _lines(read(_ref(chunk)))
+    found = [line for segment in state.reports for line in lines_of(segment, read)]
     return sorted(found, key=lambda line: line.time)
+
+
+def lines_of(segment: Segment, read: Read) -> list[Line]:
+    """The lines of one writer in the order in which it reported them. Raises CorruptRecord."""
+    return [line for chunk in segment.console for line in _lines(read(_ref(chunk)))]
 
 
 def _ref(chunk: Mapping[str, Any]) -> Ref:

@@ -104,7 +104,7 @@ def create(
         raise click.UsageError(f"'{out}' is a folder: name a file in it")
     workspace = call.open()
     keys = _keys(workspace, [*tasks, *more]) if tasks else None
-    with render.Progress("bundling:") as progress:
+    with call.progress("bundling:") as progress:
         done = workspace.store.bundle(
             out, keys, _since(workspace.root, since), split=split, force=force, progress=progress
         )
@@ -187,7 +187,7 @@ def verify(call: Call, files: tuple[Path, ...]) -> int:
     from objstore.bundle import verify as check
 
     opened = _open(files)
-    with render.Progress("checking:") as progress:
+    with call.progress("checking:") as progress:
         report = check(opened, progress)
     workspace = _store_around(call)
     missing = None
@@ -253,7 +253,7 @@ def unbundle(call: Call, files: tuple[Path, ...]) -> None:
     """
     workspace = call.open()
     opened = _open(files)
-    with render.Progress("unbundling:") as progress:
+    with call.progress("unbundling:") as progress:
         done = workspace.store.unbundle(opened, progress, without=purging.unwanted(workspace))
     tell_held(workspace)
     if call.json:

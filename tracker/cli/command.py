@@ -17,7 +17,7 @@ from tracker import layout
 from tracker.errors import TrackerError
 
 if TYPE_CHECKING:
-    from tracker.cli.render import Screen
+    from tracker.cli.render import Progress, Screen
     from tracker.workspace import Workspace
 
 _NAMED_MOST = 10  # damaged things that are named one by one
@@ -43,6 +43,12 @@ class Call:
 
             say(f"tracker: warning: what a run has left cannot be sealed: {error}")
         return workspace
+
+    def progress(self, verb: str) -> Progress:
+        """What shows a person at a terminal how far something is."""
+        from tracker.cli.render import Progress
+
+        return Progress(verb, wanted=not self.json)
 
     def open_as_it_is(self) -> Workspace:
         """The workspace, with nothing done to it."""

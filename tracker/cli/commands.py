@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "show": Listed("Read", "page", "Show one task in full."),
     "diff": Listed("Read", "comparison", "Show what differs between two tasks."),
     "log": Listed("Read", "history", "Show the history of a task."),
+    "console": Listed("Read", "console", "Print what a run has printed, and follow it."),
     "get": Listed(
         "Read", "objects", "Fetch an artifact, a model or an object, verified, into a file or folder."
     ),
@@ -38,6 +39,10 @@ COMMANDS: Final = {
     "models": Listed("Read", "models", "List models, or show one."),
     "which": Listed("Read", "which", "Find what holds a file's content."),
     "tag": Listed("Care", "tag", "Tag tasks and models, and give them aliases."),
+    "edit": Listed("Care", "changes", "Change parameters, configuration, properties, comment."),
+    "rename": Listed("Care", "changes", "Call a task something else."),
+    "mv": Listed("Care", "changes", "Move tasks, or all of a project, to a project."),
+    "archive": Listed("Care", "changes", "Put tasks away, or bring them back."),
     "remote": Listed("Share", "remotes", "Name the stores to share with."),
     "push": Listed("Share", "remotes", "Copy what a remote lacks to it."),
     "pull": Listed("Share", "remotes", "Copy from a remote what this store lacks."),
@@ -54,6 +59,7 @@ COMMANDS: Final = {
     "recover": Listed(
         "Care", "store", "Take in what dead runs, and runs that could not write here, have left."
     ),
+    "completion": Listed("Begin", "completion", "Print what lets a shell complete commands and ids."),
 }
 EXAMPLES: Final[Examples] = (
     ("ls --sort -accuracy/test --limit 10", "the ten best runs"),

@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 from tracker import pages
-from tracker.cli import documents, render
+from tracker.cli import candidates, documents, render
 from tracker.cli.command import Call, Command, find_task, warn_damaged
 from tracker.cli.page import HASH_SHORT, page_of
 from tracker.cli.render import Cell, Column, Screen, escape, number
@@ -28,8 +28,8 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
         ("diff 3f2a91 77c0de --json", "the same for a program to read"),
     ],
 )
-@click.argument("left_id", metavar="ID")
-@click.argument("right_id", metavar="ID")
+@click.argument("left_id", metavar="ID", shell_complete=candidates.tasks)
+@click.argument("right_id", metavar="ID", shell_complete=candidates.tasks)
 def diff(call: Call, left_id: str, right_id: str) -> None:
     """Show what differs between two tasks; what is equal is left out. Artifacts and models are compared by hash."""
     workspace = call.open()

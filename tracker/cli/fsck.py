@@ -25,7 +25,6 @@ _INTEGRITY = 4
 _LEVELS = ("index", "checksums", "content", "reachable")
 _SHOWN_MOST = 50  # lines of each sort that are printed; --json has them all
 _NAMES = ("project", "name")
-_QUIET_SECONDS = 1.0  # before progress is shown
 
 Touch = dict[str, Any]  # id, kind, project, name, artifacts
 
@@ -72,7 +71,7 @@ def fsck(call: Call, level: str | None, heal: bool, origins: tuple[str, ...]) ->
     workspace = call.open_as_it_is()
     if heal:
         return _heal(call, workspace, origins)
-    with render.Progress("checking:", _QUIET_SECONDS) as progress:
+    with call.progress("checking:") as progress:
         report = workspace.store.fsck(level or "content", roots=_roots(workspace), progress=_Stages(progress))
     problems = _told(workspace, report)
     if call.json:
@@ -115,7 +114,7 @@ def _heal(call: Call, workspace: Workspace, origins: Sequence[str]) -> int:
     if workspace.store.read_only:
         raise ReadOnly(f"{workspace.root} cannot be written by this user or this version: nothing was healed")
     sources, failed = _sources(workspace.root, origins)
-    with render.Progress("healing:", _QUIET_SECONDS) as progress:
+    with call.progress("healing:") as progress:
         healed = workspace.store.heal(
             sources, unite=bool(origins), roots=_roots(workspace), progress=_Stages(progress)
         )

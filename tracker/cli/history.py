@@ -12,7 +12,7 @@ from objstore.errors import NotFound, StoreError
 from objstore.ids import Kind, ObjectId
 from objstore.records import Commit
 from tracker import history, reader
-from tracker.cli import documents, render
+from tracker.cli import candidates, documents, render
 from tracker.cli.command import Call, Command, find_task, warn_damaged
 from tracker.cli.render import Cell, Column, plural
 from tracker.errors import CorruptRecord
@@ -45,7 +45,7 @@ _SORTS = {  # how a key begins -> what one of them is called; all others are fie
         ("log 3f2a91 --json", "with the keys that each of them changed"),
     ],
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=candidates.tasks)
 def log(call: Call, id_: str) -> None:
     """Show the history of a task: its commits, newest first, and what each changed. `tracker cat COMMIT` shows one."""
     workspace = call.open()

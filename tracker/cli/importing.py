@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command, find_task
 
 
@@ -27,7 +27,12 @@ def import_(context: click.Context) -> None:
     ],
 )
 @click.argument("session", metavar="ZIP|FOLDER", type=click.Path(path_type=Path))
-@click.option("--task", metavar="TASK", help="Continue this task instead of making one.")
+@click.option(
+    "--task",
+    metavar="TASK",
+    shell_complete=candidates.tasks,
+    help="Continue this task instead of making one.",
+)
 @click.option(
     "--iteration-offset", default=0, metavar="N", help="Add N to each iteration, but not to single values."
 )
@@ -42,7 +47,8 @@ def clearml(call: Call, session: Path, task: str | None, iteration_offset: int, 
 
     workspace = call.open()
     previous = find_task(workspace, task) if task is not None else None
-    done = import_session(workspace, session, previous, iteration_offset, again=again)
+    with call.progress(f"taking in {session.name}:"):
+        done = import_session(workspace, session, previous, iteration_offset, again=again)
     if call.json:
         record = {
             "id": done.key,

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tracker import index
-from tracker.cli import documents, render
+from tracker.cli import candidates, documents, render
 from tracker.cli.command import Call, Command, warn_damaged
 from tracker.cli.render import Cell, Column, Screen
 from tracker.filters import fields
 from tracker.index import Row
 
 if TYPE_CHECKING:
+    from tracker.filters.terms import Term
     from tracker.frames import Result
     from tracker.projection import Found
     from tracker.workspace import Workspace
@@ -68,8 +69,20 @@ def _typed(words: Sequence[str]) -> str:
     ],
 )
 @click.argument("words", nargs=-1, metavar="[QUERY]...")
-@click.option("--project", metavar="NAME", help="Only this project and those below it.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; -TAG: without it.")
+@click.option(
+    "--project",
+    metavar="NAME",
+    shell_complete=candidates.projects,
+    help="Only this project and those below it.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    shell_complete=candidates.tags,
+    help="Only with this tag; -TAG: without it.",
+)
 @click.option(
     "--status",
     "statuses",
@@ -88,6 +101,7 @@ def _typed(words: Sequence[str]) -> str:
 )
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="The first N only.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave the first N out.")
+@click.option("--archived", is_flag=True, help="Archived ones, too.")
 @click.option("--columns", metavar="NAMES", help="These columns, with commas between them.")
 @click.option(
     "--format",
@@ -108,6 +122,7 @@ def ls(
     keys: Sequence[str],
     limit: int | None,
     offset: int,
+    archived: bool,
     columns: str | None,
     form: str,
     output: Path | None,
@@ -130,10 +145,11 @@ def ls(
         wanted.append(terms.Not(has) if tag.startswith("-") else has)
     if statuses:
         wanted.append(terms.some(terms.Compare(Field("", "status"), "=", status) for status in statuses))
+    wanted += _unarchived(text, archived=archived)
     orders = [parse_sort(key) for key in keys or ("-updated",)]
     chosen = _chosen(columns)
     workspace = call.open()
-    with render.Progress("indexing", after=1.0) as progress:
+    with call.progress("indexing") as progress:
         workspace.projection.told = lambda done, of: progress.show(f"{done} of {of} tasks")
         found = workspace.projection.find(Query(terms.together(wanted), orders, offset, limit, text=text))
     if call.json or form == "json":
@@ -165,19 +181,28 @@ def ls(
 @click.option("--sort", "keys", metavar="[-]KEY", multiple=True, help="As for ls.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="The first N only.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave the first N out.")
+@click.option("--archived", is_flag=True, help="Archived ones, too.")
 @click.option("--columns", metavar="NAMES", default="id", help="With commas between them. Default: id.")
 def query(
-    call: Call, words: Sequence[str], keys: Sequence[str], limit: int | None, offset: int, columns: str
+    call: Call,
+    words: Sequence[str],
+    keys: Sequence[str],
+    limit: int | None,
+    offset: int,
+    archived: bool,
+    columns: str,
 ) -> None:
     """Print the ids of the tasks that fit a QUERY, a line each, and nothing else; see ls."""
     from tracker.filters.grammar import parse, parse_sort
+    from tracker.filters.terms import together
     from tracker.frames import Result
     from tracker.projection import Query
 
     text = _typed(words)
     orders = [parse_sort(key) for key in keys or ("-updated",)]
     workspace = call.open()
-    found = workspace.projection.find(Query(parse(text), orders, offset, limit, text=text))
+    wanted = together([parse(text), *_unarchived(text, archived=archived)])
+    found = workspace.projection.find(Query(wanted, orders, offset, limit, text=text))
     chosen = _chosen(columns)
     if call.json:
         _json(call.screen, found, chosen, None)
@@ -185,6 +210,15 @@ def query(
         for row in Result(found, chosen):
             sys.stdout.write("\t".join(render.escape(_plain(value)) for value in row.values()) + "\n")
     warn_damaged(workspace)
+
+
+def _unarchived(text: str, *, archived: bool) -> list[Term]:
+    """What leaves archived tasks out, unless they are wanted or a query's text asks for system tags itself."""
+    from tracker.filters.terms import Compare, Not
+
+    if archived or "system_tags" in text:
+        return []
+    return [Not(Compare(fields.Field("", "system_tags"), "=", "archived"))]
 
 
 def _chosen(columns: str | None) -> list[str]:

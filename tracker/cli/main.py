@@ -75,7 +75,11 @@ def _complete() -> int:
 
     from tracker.cli.commands import tracker
 
-    return shell_complete(tracker, {}, "tracker", "_TRACKER_COMPLETE", os.environ["_TRACKER_COMPLETE"])
+    wish = os.environ["_TRACKER_COMPLETE"]
+    try:
+        return shell_complete(tracker, {}, "tracker", "_TRACKER_COMPLETE", wish)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001  a line on stderr would be printed into what is being typed
+        return OK
 
 
 def _make_writable() -> None:

@@ -9,7 +9,7 @@ import click
 
 from objstore.errors import Ambiguous, NotFound
 from tracker import aliases, index
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command, find_task, warn_damaged
 from tracker.cli.render import Column, escape
 from tracker.errors import TaskNotFound
@@ -36,7 +36,9 @@ _HASH_SHORT = 12
 @click.option("--project", metavar="NAME", help="Only this project and those below it.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; -TAG: without it.")
 @click.option("--framework", metavar="NAME", help="Only of this framework.")
-@click.option("--task", metavar="ID", help="Only those that this task made or used.")
+@click.option(
+    "--task", metavar="ID", shell_complete=candidates.tasks, help="Only those that this task made or used."
+)
 @click.option("--published", is_flag=True, help="Only published ones.")
 @click.option("--archived", is_flag=True, help="Archived ones, too.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="The first N only.")

@@ -18,7 +18,7 @@ from objstore import layout as store_layout
 from objstore.errors import Ambiguous, Conflict, Corrupt, InvalidName, NotFound, StoreError
 from objstore.ids import Kind, ObjectId
 from tracker import aliases, layout, pages
-from tracker.cli import documents, render
+from tracker.cli import candidates, documents, render
 from tracker.cli.command import Call, Command
 from tracker.cli.page import page_of, print_items, print_shown
 from tracker.cli.render import Column, size
@@ -70,7 +70,7 @@ class NameMissing(UsageError):
         ("get 8c1fa2b49d77:sub/file.txt -o -", "a file out of a folder, to stdout"),
     ],
 )
-@click.argument("what", metavar=_TYPED)
+@click.argument("what", metavar=_TYPED, shell_complete=candidates.tasks)
 @click.option(
     "-o",
     "--output",
@@ -93,8 +93,8 @@ def get(call: Call, what: str, output: str | None) -> None:
             _stream(workspace, found)
         return
     target = _target(found, output)
-    with _named(what):
-        _write(workspace, found, target)
+    with _named(what), call.progress("fetching:") as progress:
+        _write(workspace, found, target, progress)
     written = target.stat().st_size if not found.is_folder else _tree_size(workspace, found)
     if call.json:
         record = {
@@ -119,7 +119,7 @@ def get(call: Call, what: str, output: str | None) -> None:
         ("cat 3f2a91", "the record of a task, as JSON"),
     ],
 )
-@click.argument("what", metavar="HASH|ID[:NAME]")
+@click.argument("what", metavar="HASH|ID[:NAME]", shell_complete=candidates.tasks)
 def cat(call: Call, what: str) -> None:
     """Print an object: a blob's bytes, a tree's entries, a commit or the record of a task or model as JSON."""
     workspace = call.open()
@@ -300,7 +300,7 @@ def _target(found: Found, output: str | None) -> Path:
     return target
 
 
-def _write(workspace: Workspace, found: Found, target: Path) -> None:
+def _write(workspace: Workspace, found: Found, target: Path, progress: render.Progress) -> None:
     if found.kind not in (Kind.BLOB, Kind.TREE):
         raise click.UsageError(f"{found.id} is a {found.kind.name.lower()}: `tracker cat` prints it")
     if found.held is not None:
@@ -312,7 +312,7 @@ def _write(workspace: Workspace, found: Found, target: Path) -> None:
             part.unlink(missing_ok=True)
         return
     try:
-        workspace.store.get(ObjectId.parse(found.id), target)
+        workspace.store.get(ObjectId.parse(found.id), target, progress)
     except InvalidName as error:  # of a name inside the folder, not of what was typed
         raise StoreError(f"folder {found.id} cannot be written here: {error}") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from tracker import index, pages
-from tracker.cli import documents, history, render
+from tracker.cli import candidates, documents, history, render
 from tracker.cli.command import Call, Command, find_task, warn_damaged
 from tracker.cli.render import Cell, Column, Screen, escape, number, plural, size, when
 from tracker.index import Metric
@@ -28,7 +28,7 @@ _INDENT = 2
         ("show 3f2a91 --json", "all of it, for a program to read"),
     ],
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=candidates.tasks)
 @click.option(
     "--lines",
     type=click.IntRange(min=0),

@@ -14,7 +14,7 @@ import click
 from objstore import layout as store_layout
 from objstore.errors import Conflict, Corrupt, NotFound
 from tracker import config, layout, purging, remotes
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command
 from tracker.cli.render import Column, plural
 from tracker.cli.transfer import counts, summary, tell_held
@@ -75,13 +75,13 @@ def list_(call: Call) -> None:
         ("push backup", "to another one"),
     ],
 )
-@click.argument("name", metavar="[REMOTE]", required=False)
+@click.argument("name", metavar="[REMOTE]", required=False, shell_complete=candidates.remotes)
 def push(call: Call, name: str | None) -> None:
     """Copy to a remote whatever it lacks of this store's tasks and models. Only adds. What still runs stays here."""
     workspace = call.open()
     chosen, url = remotes.choose(workspace.root, name)
     purging.refuse_push(workspace)
-    with render.Progress(f"pushing to {chosen}:") as progress:
+    with call.progress(f"pushing to {chosen}:") as progress:
         done = workspace.store.push(remotes.open_remote(workspace.root, url), progress=progress)
     _tell_lost(chosen, done.rolled_back, "they are put there again")
     running = sum(thing.alive for thing in workspace.tasks().values())
@@ -101,12 +101,12 @@ def push(call: Call, name: str | None) -> None:
         ("pull backup", "from another one"),
     ],
 )
-@click.argument("name", metavar="[REMOTE]", required=False)
+@click.argument("name", metavar="[REMOTE]", required=False, shell_complete=candidates.remotes)
 def pull(call: Call, name: str | None) -> None:
     """Copy from a remote whatever this store lacks. Every byte is checked before it is used; nothing here is lost."""
     workspace = call.open()
     chosen, url = remotes.choose(workspace.root, name)
-    with render.Progress(f"pulling from {chosen}:") as progress:
+    with call.progress(f"pulling from {chosen}:") as progress:
         done = workspace.store.pull(
             remotes.open_remote(workspace.root, url), progress=progress, without=purging.unwanted(workspace)
         )
@@ -148,7 +148,7 @@ def clone(call: Call, url: str, folder: Path | None) -> None:
     try:
         store = Store.create(root, template_dir())
         kept = remotes.add(root, remotes.ORIGIN, url if "://" in url else os.fspath(source))
-        with render.Progress("cloning:") as progress:
+        with call.progress("cloning:") as progress:
             done = store.clone(remotes.open_remote(root, kept), progress=progress)
     except BaseException:
         if remotes.ORIGIN in remotes.configured(root):

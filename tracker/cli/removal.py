@@ -10,7 +10,7 @@ import click
 
 from objstore.errors import Ambiguous, InvalidName, NotFound
 from tracker import layout
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command, find_task
 from tracker.cli.render import escape, joined, plural, size
 
@@ -38,7 +38,7 @@ def ask(question: str, *, yes: bool) -> bool:
         ("rm 3f2a91 7c00de --yes", "two tasks, without asking"),
     ],
 )
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=candidates.tasks)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     """Delete tasks with their output models. Hidden at once; `tracker gc` frees their room; until then `restore` helps.
@@ -50,10 +50,12 @@ def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
     from tracker import removal
 
     workspace = call.open()
-    found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in ids])
+    with call.progress("looking for what goes along"):
+        found = removal.foresee(workspace, [_to_delete(workspace, prefix) for prefix in ids])
     if not ask(f"Delete {_what(found)}, and free {size(found.size)}?", yes=yes):
         return 1
-    removal.delete(workspace, found.things)
+    with call.progress("deleting"):
+        removal.delete(workspace, found.things)
     if call.json:
         record = {
             "deleted": [thing.key for thing in found.things],
@@ -80,7 +82,7 @@ def rm(call: Call, ids: tuple[str, ...], yes: bool) -> int:
         ("restore 3f2a91 --from backup", "its content is gone here: fetch it from a remote"),
     ],
 )
-@click.argument("task", metavar="TASK")
+@click.argument("task", metavar="TASK", shell_complete=candidates.tasks)
 @click.argument("commit", metavar="[COMMIT]", required=False)
 @click.option(
     "--from",
@@ -102,7 +104,8 @@ def restore(call: Call, task: str, commit: str | None, origins: tuple[str, ...])
     key = _deleted(workspace, task)
     sources = [_source(workspace, name) for name in origins]
     deleted = bool(workspace.thing(key).state.get("deleted"))
-    back = [key] if commit is not None and not deleted else removal.restore(workspace, key, sources)
+    with call.progress("restoring"):
+        back = [key] if commit is not None and not deleted else removal.restore(workspace, key, sources)
     if commit is not None:
         commit = removal.revert(workspace, key, commit)
     things = workspace.things()

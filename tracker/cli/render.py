@@ -10,11 +10,12 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,6 +26,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _WIDTH: Final = 100  # columns where there is no terminal to ask
 _PAD_MAX: Final = 64  # columns that a cell may make all cells above and below it wide, where nothing is cut
 _GAP: Final = 2  # columns between two columns of a table
+_QUIET: Final = 1.0  # seconds in which progress is not shown, since most of what is asked for is done by then
+_BAR: Final = 24  # columns of a bar
 _LEAST: Final = 6  # columns to which a column that may be cut is cut when nothing else helps
 # What moves the cursor, changes colours or the direction of text, or cannot be seen: C0, DEL, C1, marks and overrides
 # of direction, invisible spaces, line separators, lone surrogates. (A joiner, U+200D, is part of many an emoji.)
@@ -317,36 +320,72 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """How far something is, on one line of stderr that is redrawn ten times a second; nothing where nobody looks.
+    """How far something is, on the last line of a terminal on stderr, from its second second on; else nothing at all.
 
-    after: seconds in which nothing is shown, since most of what is told so is done by then.
+    Called with bytes done and to do it has a bar; where nothing is told it shows how long it takes. wanted: False for
+    who asked for a document, and is a program even at a terminal.
     """
 
-    def __init__(self, verb: str, after: float = 0.0) -> None:
+    def __init__(self, verb: str, *, wanted: bool = True) -> None:
         self._verb = verb
-        self._on = sys.stderr is not None and sys.stderr.isatty()
-        self._next = time.monotonic() + after
-        self._shown = False
+        self._on = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._begun = time.monotonic()
+        self._next = self._begun + _QUIET
+        self._text = ""
+        self._width = 0  # columns that were drawn on
+        self._drawing = threading.Lock()
+        self._over = threading.Event()
 
     def __call__(self, done: int, total: int) -> None:
         """Show bytes done and to do."""
-        self.show(f"{size(done)} of {size(total)}")
+        part = min(1.0, done / total) if total else 0.0
+        bar = ("#" * round(part * _BAR)).ljust(_BAR, ".")
+        self.show(f"[{bar}] {int(part * 100):3}%  {size(done)} of {size(total)}" if total else size(done))
 
     def show(self, text: str) -> None:
         """Show any text."""
-        now = time.monotonic()
-        if self._on and now >= self._next:
-            self._next, self._shown = now + 0.1, True
-            sys.stderr.write(f"\r{self._verb} {text} ".ljust(60))
+        self._text = text
+        if self._on and time.monotonic() >= self._next:
+            self._draw()
+
+    def _draw(self) -> None:
+        with self._drawing:
+            if self._over.is_set():
+                return
+            now = time.monotonic()
+            self._next = now + 0.1
+            taken = duration(int(now - self._begun) * 1_000_000).replace(".0s", "s")
+            line = " ".join(part for part in (self._verb, self._text, f" {taken}") if part)
+            self._width = _columns(sys.stderr) - 1  # in the last column a terminal may begin a new line
+            sys.stderr.write("\r" + escape(line)[: self._width].ljust(self._width))
             sys.stderr.flush()
 
+    def _tick(self) -> None:
+        """Draw by the clock, too: a step that takes long tells nothing meanwhile."""
+        wait = max(0.0, self._next - time.monotonic())
+        while not self._over.wait(wait):
+            self._draw()
+            wait = 0.5
+
     def __enter__(self) -> Progress:
+        if self._on:
+            threading.Thread(target=self._tick, name="tracker-progress", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
-            sys.stderr.write("\r" + " " * 60 + "\r")
-            sys.stderr.flush()
+        self._over.set()
+        with self._drawing:
+            if self._width:
+                sys.stderr.write("\r" + " " * self._width + "\r")
+                sys.stderr.flush()
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is that a stream goes to."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def _write(text: str) -> None:

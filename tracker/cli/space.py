@@ -75,7 +75,8 @@ def gc(call: Call, dry_run: bool, grace: float | None, now: bool, yes: bool) -> 
     store = workspace.store
 
     def collect(*, dry: bool) -> GcReport:
-        return store.gc(lambda: roots.of_journals(store), grace=span, now=now, dry_run=dry)
+        with call.progress("looking for what nothing needs" if dry else "collecting what nothing needs"):
+            return store.gc(lambda: roots.of_journals(store), grace=span, now=now, dry_run=dry)
 
     if not dry_run and not yes and (now or span < _SAFE):
         foreseen = collect(dry=True)
@@ -200,7 +201,8 @@ def du(call: Call, by: str, limit: int | None) -> None:
     everything = roots.of_heads(workspace.store, (head for thing in things.values() for head in thing.heads))
     named, lost = roots.readable(workspace.store)
     everything += named
-    usage = measure(workspace.root, groups, roots=everything)
+    with call.progress("measuring"):
+        usage = measure(workspace.root, groups, roots=everything)
     rows = sorted(usage.shares.items(), key=lambda item: (-item[1].unique, -item[1].size, item[0]))
     shown = rows if limit is None else rows[:limit]
     if call.json:

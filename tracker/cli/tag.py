@@ -9,7 +9,7 @@ import click
 
 from objstore.errors import NotFound
 from tracker import aliases, layout
-from tracker.cli import render
+from tracker.cli import candidates, render
 from tracker.cli.command import Call, Command, find_task
 from tracker.errors import TaskNotFound
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         ("tag 3f2a91", "its tags and aliases"),
     ],
 )
-@click.argument("what", metavar="ID|HASH|ALIAS")
-@click.argument("tags", nargs=-1, metavar="[TAG|NAME@LABEL]...")
+@click.argument("what", metavar="ID|HASH|ALIAS", shell_complete=candidates.tasks)
+@click.argument("tags", nargs=-1, metavar="[TAG|NAME@LABEL]...", shell_complete=candidates.tags)
 @click.option(
     "--remove", "gone", multiple=True, metavar="TAG|NAME@LABEL", help="Take it away. May be given again."
 )

@@ -150,8 +150,9 @@ def clone(
     comment: str | None,
     parent: str | None,
     project: str | None,
+    changes: Mapping[str, Any] | None = None,
 ) -> str:
-    """Copy a task as a draft; returns the new id. Raises TaskNotFound, BadValue."""
+    """Copy a task as a draft, with these keys changed; returns the new id. Raises TaskNotFound, BadValue."""
     from tracker.sdk.task.identity import project_named
 
     state = workspace.thing(key).state
@@ -159,7 +160,7 @@ def clone(
     if project is not None:
         where = project_named(workspace, project, None) or names.check_name("project", project)
     called = f"Clone Of {state.get('name', '')}" if name is None else names.check_name("task", name)
-    keys = copied(key, state, comment=comment, parent=parent)
+    keys = {**copied(key, state, comment=comment, parent=parent), **(changes or {})}
     return create(workspace, where, called, str(state.get("type", TaskTypes.training.value)), keys)
 
 

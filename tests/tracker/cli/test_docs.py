@@ -13,6 +13,7 @@ import pytest
 from tracker.cli.commands import COMMANDS, tracker
 
 if TYPE_CHECKING:
+    from tests.commands import Cli
     from tests.tracker.cli.conftest import Sample
 
 
@@ -70,3 +71,39 @@ def test_the_json_members_on_the_page_are_those_of_the_documents(text: str, samp
     ):
         for member in document:
             assert f"`{member}`" in text, member
+
+
+RUN = """
+from tracker import Task
+task = Task.init("demo/digits", "64 units, lr 0.01")
+print("epoch 18  loss 0.0202  train 0.9958  validation 0.9700")
+print("test accuracy 0.9867")
+task.close()
+"""
+MAKE = """
+from tracker.sdk import parameters
+from tracker.workspace import Workspace
+values = {"Args/lr": 0.01, "Args/hidden": 64}
+keys = {parameters.key_of(name): parameters.record(value) for name, value in values.items()}
+name, project = "64 units, lr 0.01", "demo/digits"
+own = {"status": "created", "type": "training", "name": name, "project": project}
+Workspace.open().edit("5f0b621cf509f92324eadf045a1c393e", {**keys, **own}, new=True)
+"""
+
+
+def test_the_examples_of_verbs_that_change_and_follow_print_what_the_page_says(text: str, cli: Cli) -> None:
+    """In the order of the page; the id of a copy is another one each time."""
+    assert cli("init", ".").code == 0
+    assert cli.python(MAKE).code == 0
+    done = cli.python(RUN, TRACKER_RUN_TASK="5f0b621cf509f92324eadf045a1c393e")
+    assert done.code == 0, done.err
+    made = "c41f9a73d2205be8846e1b90fa3375d6"
+    sections = re.findall(r"(?ms)^### `tracker (?:console|edit|rename|mv|archive) .*?(?=^##)", text)
+    assert len(sections) == 5
+    blocks = re.findall(r"(?ms)^```console\n(.*?)^```$", "".join(sections))
+    real = made
+    for line, expected in re.findall(r"(?ms)^\$ tracker (.*?)\n(.*?)(?=^\$ |\Z)", "".join(blocks)):
+        done = cli(*shlex.split(line.replace(made[:8], real[:8])))
+        if "--copy" in line and done.code == 0:
+            real = done.out.strip()
+        assert (done.out + done.err).replace(real, made) == expected, line
