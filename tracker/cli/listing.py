@@ -214,11 +214,15 @@ def query(
 
 def _unarchived(text: str, *, archived: bool) -> list[Term]:
     """What leaves archived tasks out, unless they are wanted or a query's text asks for system tags itself."""
-    from tracker.filters.terms import Compare, Not
+    from tracker.filters.terms import Not
 
-    if archived or "system_tags" in text:
-        return []
-    return [Not(Compare(fields.Field("", "system_tags"), "=", "archived"))]
+    return [] if archived or "system_tags" in text else [Not(_archived())]
+
+
+def _archived() -> Term:
+    from tracker.filters.terms import Compare
+
+    return Compare(fields.Field("", "system_tags"), "=", "archived")
 
 
 def _chosen(columns: str | None) -> list[str]:
@@ -242,8 +246,12 @@ def _say_how_many(workspace: Workspace, found: Found) -> None:
 
     if not found.total:
         every = workspace.projection.find(Query(ALL, limit=0)).total
-        some = "fits" if every else f"is in {workspace.root}: run a script that calls Task.init"
-        render.say(f"none of {render.plural(every, 'task')} {some}" if every else f"no task {some}")
+        aside = workspace.projection.find(Query(_archived(), limit=0)).total
+        if not every:
+            render.say(f"no task is in {workspace.root}: run a script that calls Task.init")
+        else:
+            note = f", of which {aside} are archived: --archived shows them" if aside else ""
+            render.say(f"none of {render.plural(every, 'task')} fits{note}")
     elif len(found.facts) < found.total:
         render.say(f"{len(found.facts)} of {render.plural(found.total, 'task')}")
 

@@ -231,6 +231,7 @@ def test_archived_tasks_keep_all_they_have_and_come_back(own: Own) -> None:
     assert not {best, worst} & set(own.cli("query", "").out.split())
     assert best not in own.cli("ls").out
     assert best in own.cli("ls", "--archived").out
+    assert "of which 2 are archived: --archived shows them" in own.cli("ls", "name:best").err
     assert set(own.cli("query", "--archived").out.split()) == set(own.ids.values())
     assert set(own.cli("query", "system_tags:archived").out.split()) == {best, worst}
     assert own.record(best) == {**before, "system_tag/archived": True}
