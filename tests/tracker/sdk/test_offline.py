@@ -109,7 +109,7 @@ def test_a_session_of_ours_continues_a_task(left: Left, start: Start) -> None:
     first = start("other", "before", tags=["there"])
     first.connect({"lr": 0.9, "depth": 2})
     first.get_logger().report_scalar("loss", "train", 9.0, 50)
-    first.get_logger().report_scalar("loss", "train", 9.0, 101)  # which the session repeats
+    first.get_logger().report_scalar("loss", "train", 9.0, 200)  # beyond where the session begins
     first.close()
     key = Task.import_offline_session(left.zip, previous_task_id=first.id, iteration_offset=100)
     task = reading(key)
