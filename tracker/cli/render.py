@@ -27,6 +27,7 @@ _WIDTH: Final = 100  # columns where there is no terminal to ask
 _PAD_MAX: Final = 64  # columns that a cell may make all cells above and below it wide, where nothing is cut
 _GAP: Final = 2  # columns between two columns of a table
 _QUIET: Final = 1.0  # seconds in which progress is not shown, since most of what is asked for is done by then
+_EVERY: Final = 0.1  # seconds between two drawings
 _BAR: Final = 24  # columns of a bar
 _LEAST: Final = 6  # columns to which a column that may be cut is cut when nothing else helps
 # What moves the cursor, changes colours or the direction of text, or cannot be seen: C0, DEL, C1, marks and overrides
@@ -353,7 +354,7 @@ class Progress:
             if self._over.is_set():
                 return
             now = time.monotonic()
-            self._next = now + 0.1
+            self._next = now + _EVERY
             taken = duration(int(now - self._begun) * 1_000_000).replace(".0s", "s")
             line = " ".join(part for part in (self._verb, self._text, f" {taken}") if part)
             self._width = _columns(sys.stderr) - 1  # in the last column a terminal may begin a new line
