@@ -258,7 +258,8 @@ def test_a_damaged_head_is_named_and_hides_nothing_else(sample: Sample, tmp_path
 def test_progress_is_shown_on_a_terminal_only(copy: Cli) -> None:
     """On a terminal, here one that is shown each step at once; never in a pipe."""
     outer, inner = pty.openpty()
-    source = "from tracker.cli import render\nrender._QUIET = render._EVERY = 0.0\nfrom tracker.cli.main import main\nmain()"
+    at_once = "from tracker.cli import render\nrender._QUIET = render._EVERY = 0.0\n"
+    source = f"{at_once}from tracker.cli.main import main\nmain()"
     process = subprocess.Popen(
         [*copy.command()[:1], "-c", source, "fsck"],
         cwd=copy.folder,
