@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objstore import layout
-from objstore.errors import Ambiguous, InvalidName, NotFound, ReadOnly
+from objstore.errors import Ambiguous, InvalidName, NotFound, ReadOnly, StoreError
 from objstore.heads import Heads
 from objstore.ids import Kind, ObjectId
 from objstore.objects import Objects
+from objstore.reading import open_regular
 from objstore.records import format_bytes, read_format
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Store:
     def open(cls, root: Path) -> Store:
         """Open an existing store. Raises NotFound, Corrupt, Unsupported; read-only where this user may not write."""
         try:
-            with (root / layout.FORMAT_FILE).open("rb") as file:
+            with os.fdopen(open_regular(root / layout.FORMAT_FILE), "rb") as file:
                 data = file.read(layout.FORMAT_MAX + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             what = (
@@ -69,7 +70,7 @@ class Store:
                 fill(part, template)
                 os.rename(part, root)
                 fsync_folder(root.parent)
-            except OSError:
+            except (OSError, StoreError):
                 shutil.rmtree(part, ignore_errors=True)
                 if not (root / layout.FORMAT_FILE).exists():
                     if root.exists():
@@ -239,7 +240,10 @@ def fill(folder: Path, template: Path | None) -> None:
     from objstore.publish import publish_bytes
 
     if template is not None:
-        shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".gitkeep"))
+        try:
+            shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".gitkeep"))
+        except shutil.Error as error:  # an OSError that says nothing of its own: only what befell each file
+            raise StoreError(f"{folder}: it could not be made: {error.args[0][0][-1]}") from error
     folder.mkdir(exist_ok=True)
     for name in layout.FOLDERS:
         (folder / name).mkdir(exist_ok=True)

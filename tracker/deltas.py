@@ -17,6 +17,7 @@ import orjson
 
 from objstore import journal
 from objstore import layout as store_layout
+from objstore.reading import open_regular
 from tracker import events, layout
 from tracker.errors import CorruptRecord
 from tracker.records import Entry, Ref, Segment, State, newest, recoverer, references
@@ -396,7 +397,8 @@ def _sample(sample: events.Sample) -> dict[str, Any]:
 def why_dead(source: Journal) -> str:
     """For people: what a dead writer's journal says of it. Not for living ones: closing the file would drop a lock."""
     try:
-        owner = orjson.loads((source.folder / "alive").read_bytes())
+        with os.fdopen(open_regular(source.folder / "alive"), "rb") as file:
+            owner = orjson.loads(file.read())
         return f"process {owner['pid']} on {owner['host']} ended without closing"
     except (OSError, ValueError, KeyError, TypeError):
         return "its process ended without closing"

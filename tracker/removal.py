@@ -124,16 +124,19 @@ def _delete(workspace: Workspace, thing: Thing) -> None:
     trash.confirm(store.root, gone)
 
 
-def restore(workspace: Workspace, key: str, sources: Sequence[Source] = ()) -> list[str]:
+def restore(
+    workspace: Workspace, key: str, sources: Sequence[Source] = (), commit: str | None = None
+) -> list[str]:
     """Bring back a deleted task with its models, out of the trash where they are there already, else from `sources`.
 
-    Only objects are taken from those: it does not matter whether the task is deleted there, too. Returns the ids of
-    what is back. Raises UsageError where it is not deleted, NotFound where its content is gone, RemoteError.
+    Only objects are taken from those: it does not matter whether the task is deleted there, too. `commit` is one that
+    the task must have had, or it stays deleted. Returns the ids of what is back. Raises UsageError where it is not
+    deleted, NotFound where its content or the commit is gone, RemoteError.
     """
     thing = workspace.thing(key)
     if not thing.state.get("deleted"):
         raise UsageError(f"{thing.state.kind} {key} is not deleted")
-    task = _bring_back(workspace, key, sources)
+    task = _bring_back(workspace, key, sources, commit)
     back = [key]
     things = workspace.things()
     for model in (*task.state.section("model/output"), *task.state.section("model/input")):
@@ -153,14 +156,22 @@ def revert(workspace: Workspace, key: str, prefix: str) -> str:
     thing = workspace.thing(key)
     if thing.alive:
         raise Conflict(f"task {key} is running: end it first")
+    commit = _commit(workspace, thing, prefix)
+    before = read_state(workspace.store, _head(workspace.store, key, ObjectId.parse(commit)).commit)
+    now = thing.state
+    workspace.edit(key, {**reversion(now, before), **(restoration() if now.get("deleted") else {})})
+    return commit
+
+
+def _commit(workspace: Workspace, thing: Thing, prefix: str) -> str:
+    """The one commit of a task that is in this store and begins like that."""
     found = sorted(str(commit) for commit in _ancestors(workspace, thing) if str(commit).startswith(prefix))
     if len(found) > 1:
         raise Ambiguous(prefix, found)
     if not found:
-        raise NotFound(f"task {key} has no commit {prefix} here: `tracker log {key[:12]}` lists them")
-    before = read_state(workspace.store, _head(workspace.store, key, ObjectId.parse(found[0])).commit)
-    now = thing.state
-    workspace.edit(key, {**reversion(now, before), **(restoration() if now.get("deleted") else {})})
+        raise NotFound(
+            f"task {thing.key} has no commit {prefix} here: `tracker log {thing.key[:12]}` lists them"
+        )
     return found[0]
 
 
@@ -204,7 +215,9 @@ def _as_it_was(workspace: Workspace, thing: Thing) -> Thing:
     return replace(thing, state=merge(known)) if len(known) > 1 else thing
 
 
-def _bring_back(workspace: Workspace, key: str, sources: Sequence[Source]) -> Thing:
+def _bring_back(
+    workspace: Workspace, key: str, sources: Sequence[Source], commit: str | None = None
+) -> Thing:
     store = workspace.store
     gone = [head for head in store.heads.of(key) if head.commit.deleted]
     states: list[Node] = [(Kind.TREE, head.commit.state) for head in gone]
@@ -222,6 +235,8 @@ def _bring_back(workspace: Workspace, key: str, sources: Sequence[Source]) -> Th
             f"{key} was deleted, and its content is no longer in this store: fetch it from a remote, a store or a "
             f"bundle that still has it: `tracker restore {key[:12]} --from …`"
         )
+    if commit is not None:
+        _commit(workspace, workspace.thing(key), commit)
     workspace.edit(key, restoration(), kind=workspace.thing(key).state.kind, onto=before)
     # Once more: a collector that had read the heads before this one came may have set something aside since.
     _rescued(store, [(Kind.COMMIT, head.id) for head in store.heads.of(key)])

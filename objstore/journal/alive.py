@@ -135,7 +135,8 @@ def liveness(folder: Path, now: float | None = None) -> Literal["alive", "dead",
             status = os.stat(path)
             if (status.st_dev, status.st_ino) in _own:
                 return "alive"
-            fd = os.open(path, os.O_RDONLY)
+            # Not blocking: a pipe of that name would wait for a writer for ever; like this it reads as empty.
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except FileNotFoundError:
             return _never_introduced(folder, now)
         except OSError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from io import FileIO
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -100,7 +102,7 @@ def goes_on(folder: Path) -> bool:
             return True
     if not path:
         return False
-    with FileIO(path) as file:
+    with _file(path) as file:
         file.seek(reader.end)
         data = file.read(_BEHIND)
     return _was_whole(data) or any(
@@ -116,7 +118,7 @@ def holds(folder: Path, after: int) -> bool:
     Looks at every byte, for a journal that is known to be damaged. Raises OSError when a file cannot be read.
     """
     for _, path in segments_of(folder):
-        with FileIO(path) as file:
+        with _file(path) as file:
             data = file.readall()
         if any(
             _is_record(data, at, number)
@@ -125,6 +127,19 @@ def holds(folder: Path, after: int) -> bool:
         ):
             return True
     return False
+
+
+def _file(path: str) -> FileIO:
+    """A segment to read. Raises OSError for what is no regular file: a pipe of that name would be waited for."""
+    file = FileIO(path, opener=_open)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no regular file", path)
+    return file
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _was_whole(data: bytes) -> bool:
@@ -175,7 +190,7 @@ class _Reader:
     def records(self, segment: int, path: str) -> Iterator[Record]:
         """The records of one segment; sets `stopped` when it is not the one that belongs here."""
         try:
-            file = FileIO(path)
+            file = _file(path)
         except FileNotFoundError:  # taken away since it was listed
             self.stopped = True
             return
@@ -234,7 +249,7 @@ def _segment_with(segments: list[tuple[int, str]], number: int) -> int:
     """
     for place in range(len(segments) - 1, -1, -1):
         segment, path = segments[place]
-        with suppress(FileNotFoundError), FileIO(path) as file:
+        with suppress(FileNotFoundError), _file(path) as file:
             header = header_of(file, segment)
             if header is not None and header.first <= number:
                 return place
@@ -254,7 +269,7 @@ def _missing(segments: list[tuple[int, str]]) -> tuple[tuple[int, int], ...]:
 def _bytes_behind(path: str, start: int) -> int:
     """How many bytes there are from `start` to the last one that is not zero."""
     behind = 0
-    with suppress(FileNotFoundError), FileIO(path) as file:
+    with suppress(FileNotFoundError), _file(path) as file:
         at = file.seek(start)
         while data := file.read(_WINDOW):
             if used := len(data.rstrip(b"\0")):

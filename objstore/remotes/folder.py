@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from objstore import layout
-from objstore.errors import InvalidName, NotFound, RemoteError
+from objstore.errors import Corrupt, InvalidName, NotFound, RemoteError
+from objstore.reading import open_regular
 from objstore.remotes import Listed, check_name, check_prefix, check_range
 
 _DEPTH_MAX = 16  # of folders in a listing: a store has three, and a link may lead in a circle
@@ -38,7 +41,7 @@ class FolderRemote:
 
     def get(self, name: str, limit: int = layout.TABLE_MAX) -> bytes:
         """See `objstore.remotes.Gets`."""
-        with self._reading(name), (self.root / check_name(name)).open("rb") as file:
+        with self._reading(name) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise RemoteError(f"{self.url}: {name} has more than the {limit} bytes expected")
@@ -47,7 +50,7 @@ class FolderRemote:
     def get_range(self, name: str, offset: int, length: int) -> bytes:
         """See `objstore.remotes.Ranges`."""
         check_range(offset, length)
-        with self._reading(name), (self.root / check_name(name)).open("rb") as file:
+        with self._reading(name) as file:
             file.seek(offset)
             return file.read(min(length, max(0, os.fstat(file.fileno()).st_size - offset)))
 
@@ -104,7 +107,7 @@ class FolderRemote:
                 is_folder, size = entry.is_dir(), _size(entry)
             if is_folder and depth < _DEPTH_MAX:
                 yield from self._walk(name, "", depth + 1)
-            elif not is_folder and size is not None:
+            elif size is not None:
                 yield Listed(name, size)
 
     def _there(self) -> None:
@@ -113,13 +116,15 @@ class FolderRemote:
             raise RemoteError(f"{self.url}: the folder is not there: is its disk mounted?")
 
     @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
+    def _reading(self, name: str) -> Iterator[BinaryIO]:
         with self._errors(name):
             try:
-                yield
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                fd = open_regular(self.root / check_name(name))
+            except (FileNotFoundError, NotADirectoryError, Corrupt) as error:
                 self._there()
                 raise NotFound(f"{self.url} has no {name}") from error
+            with os.fdopen(fd, "rb") as file:
+                yield file
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -160,10 +165,12 @@ def _is_name(name: str) -> bool:
 
 
 def _size(entry: os.DirEntry[str]) -> int | None:
+    """The size of a regular file in bytes; None for anything else: a pipe would be waited for when it is read."""
     try:
-        return entry.stat().st_size
+        status = entry.stat()
     except FileNotFoundError:
         return None  # removed since it was listed
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _make(folder: Path) -> list[Path]:

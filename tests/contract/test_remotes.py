@@ -103,6 +103,19 @@ class TestFolderOnDisk:
         (remote.root / "tmp" / "half").write_bytes(b"half")
         assert names(remote, "") == ["format"]
 
+    def test_what_is_no_file_is_not_there(self, remote: FolderRemote) -> None:
+        """A pipe that bears a pack's name is neither listed nor waited for; nor is a folder read."""
+        remote.put("packs/ab/one.pack", b"x")
+        os.mkfifo(remote.root / "packs" / "ab" / "two.pack")
+        (remote.root / "packs" / "ab" / "three.pack").mkdir()
+        (remote.root / "packs" / "ab" / "four.pack").symlink_to("two.pack")
+        assert names(remote, "packs") == ["packs/ab/one.pack"]
+        for name in ("two", "three", "four"):
+            with pytest.raises(NotFound):
+                remote.get(f"packs/ab/{name}.pack")
+            with pytest.raises(NotFound):
+                remote.get_range(f"packs/ab/{name}.pack", 0, 1)
+
     def test_other_tools_files_do_no_harm(self, remote: FolderRemote) -> None:
         """Names that no remote would take are not listed; links that lead in a circle end."""
         remote.put("packs/ab/one.pack", b"x")

@@ -684,6 +684,25 @@ def test_segment_that_was_only_just_created_is_no_damage(tmp_path: Path) -> None
         assert scan(tmp_path / "w").intact
 
 
+def test_pipe_in_the_place_of_a_segment_is_an_error_and_not_waited_for(tmp_path: Path) -> None:
+    """Nor does it look like a journal that ends there: whoever cleans up must not take what it held for folded."""
+    written(tmp_path / "w", 1)
+    (path,) = segments(tmp_path / "w")
+    path.unlink()
+    os.mkfifo(path)
+    for look in (lambda: list(read(tmp_path / "w")), lambda: scan(tmp_path / "w")):
+        with pytest.raises(OSError, match=rf"no regular file.*{path.name}"):
+            look()
+
+
+def test_pipe_in_the_place_of_the_alive_file_is_as_good_as_none(tmp_path: Path) -> None:
+    """Nobody waits for what it would say."""
+    folder = tmp_path / "w"
+    folder.mkdir()
+    os.mkfifo(folder / "alive")
+    assert liveness(folder, now=folder.stat().st_mtime + 61) == "dead"
+
+
 def test_journal_that_cannot_be_read_does_not_look_empty(tmp_path: Path) -> None:
     """A segment that cannot be opened as a file is an error: whoever cleans up must not take it for nothing."""
     written(tmp_path / "w", 1)

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -400,6 +401,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("nothing can be mounted here")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_store_for_which_there_is_no_room_says_so_and_leaves_nothing(small_disk: Path) -> None:
+    """The system's own words, the place, and no half of a store."""
+    with suppress(OSError), (small_disk / "full").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    with pytest.raises((StoreError, OSError), match=os.strerror(errno.ENOSPC)) as refusal:
+        Workspace.open_or_create(small_disk / ".tracker")
+    assert type(refusal.value) is not shutil.Error
+    assert [path.name for path in small_disk.iterdir()] == ["full"]
 
 
 def delete_if_there_is_room(workspace: Workspace, key: str, advice: str) -> bool:

@@ -105,7 +105,9 @@ def restore(call: Call, task: str, commit: str | None, origins: tuple[str, ...])
     sources = [_source(workspace, name) for name in origins]
     deleted = bool(workspace.thing(key).state.get("deleted"))
     with call.progress("restoring"):
-        back = [key] if commit is not None and not deleted else removal.restore(workspace, key, sources)
+        back = (
+            [key] if commit is not None and not deleted else removal.restore(workspace, key, sources, commit)
+        )
     if commit is not None:
         commit = removal.revert(workspace, key, commit)
     things = workspace.things()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -117,7 +118,7 @@ def unset(call: Call, key: str, user: bool) -> None:
 
 def _tell_overruled(call: Call, key: str, path: Path) -> None:
     found = sources.resolve(_root(call))[settings.named(key).name]
-    if found.origin != str(path):
+    if os.path.abspath(found.origin) != os.path.abspath(path):
         render.say(f"tracker: warning: {found.origin} says otherwise, and wins: {_shown(found.value)}")
 
 

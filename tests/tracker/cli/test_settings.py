@@ -44,6 +44,13 @@ def test_users_settings_hold_everywhere_and_a_variable_wins(here: Any, tmp_path:
     assert here("config", "set", "allow_pickle", "true").code == 2
 
 
+def test_a_store_named_by_a_relative_path_does_not_overrule_itself(here: Any) -> None:
+    """What was set in its file is what holds: there is nothing to warn of."""
+    done = here("--store", ".", "config", "set", "close_timeout", "3")
+    assert (done.code, "warning" in done.err) == (0, False)
+    assert here("--store", ".", "config", "get", "close_timeout").out == "3.0\n"
+
+
 def test_store_from_elsewhere_is_named_where_it_has_no_say(here: Any, tmp_path: Path) -> None:
     """Nobody should wonder why it does not count."""
     (tmp_path / ".tracker" / "config.toml").write_text("allow_pickle = true\n")

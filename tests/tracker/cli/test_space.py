@@ -122,6 +122,15 @@ def test_a_deleted_task_is_named_where_it_is_asked_for_and_comes_back(copy: Cli,
     assert (again.code, again.err) == (2, f"tracker: task {best} is not deleted\n")
 
 
+def test_a_deleted_task_that_never_had_the_commit_stays_deleted(copy: Cli, sample: Sample) -> None:
+    """An error is an error: the task does not come back by the way."""
+    best = sample.ids["best"]
+    copy("rm", best, sample.ids["worst"], "--yes")
+    done = copy("restore", best, "f" * 12)
+    assert (done.code, "has no commit ffffffffffff" in done.err) == (3, True)
+    assert copy("show", best).code == 3
+
+
 @pytest.mark.parametrize("bundled", [False, True])
 def test_what_is_gone_is_restored_from_a_store_or_a_bundle(copy: Cli, sample: Sample, bundled: bool) -> None:
     """The error says so; a file that is no bundle is refused."""
