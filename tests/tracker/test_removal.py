@@ -29,6 +29,7 @@ from tracker import events, layout, removal, roots, seal
 from tracker.adoption import adopt
 from tracker.errors import CorruptRecord, UsageError
 from tracker.events import Blob, SetKey
+from tracker.package_data import template_dir
 from tracker.records import Ref
 from tracker.workspace import Workspace
 
@@ -409,7 +410,7 @@ def test_a_store_for_which_there_is_no_room_says_so_and_leaves_nothing(small_dis
         while True:
             file.write(b"x" * 4096)
     with pytest.raises((StoreError, OSError), match=os.strerror(errno.ENOSPC)) as refusal:
-        Workspace.open_or_create(small_disk / ".tracker")
+        Store.create(small_disk / ".tracker", template_dir())
     assert type(refusal.value) is not shutil.Error
     assert [path.name for path in small_disk.iterdir()] == ["full"]
 
