@@ -119,8 +119,16 @@ class Objects:
         """Look for packs that came or went since the last look."""
         with guard():
             self._index.refresh()
-            for gone in self._footers.keys() - self._index.packs():
+            here = self._index.packs()
+            for gone in self._footers.keys() - here:
                 del self._footers[gone]
+            # One that comes back, out of the trash say, is looked at anew: it need not be what it was.
+            for gone in self._open.keys() - here:
+                del self._open[gone]
+            for key in [
+                key for key in list(self._scrubbed) if key[0] not in here
+            ]:  # others add to it meanwhile
+                del self._scrubbed[key]
             self._scanned = True
 
     def add(self, pack_id: str, footer: Footer) -> None:

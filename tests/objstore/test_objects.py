@@ -598,6 +598,26 @@ atexit.register(late)
     assert (done.stdout, done.stderr) == (f"{20 * MIB}\n", "")
 
 
+@pytest.mark.parametrize("was_sound", [True, False])
+def test_a_pack_that_comes_back_is_looked_at_anew(store: Store, tmp_path: Path, was_sound: bool) -> None:
+    """Out of the trash comes a file that may have been damaged there, or healed: an old check says nothing of it."""
+    content = b"kept " * 4
+    pack_id = plant(store, whole(content))
+    path = store.root / layout.pack_path(pack_id)
+    shutil.copy(path, tmp_path / "sound")
+    spoil(store, pack_id, content)
+    shutil.copy(path, tmp_path / "damaged")
+    before, after = ("sound", "damaged") if was_sound else ("damaged", "sound")
+    shutil.copy(tmp_path / before, path)
+    objects = Objects(store.root)
+    assert (objects.sound(blob(content)) == pack_id) is was_sound
+    path.rename(tmp_path / "trash")
+    objects.refresh()
+    (tmp_path / after).rename(path)
+    objects.refresh()
+    assert (objects.sound(blob(content)) == pack_id) is not was_sound
+
+
 def test_a_copy_whose_pack_is_gone_is_not_sound(store: Store) -> None:
     """It was merged away or collected since the last look: no error, and no copy to rely on."""
     pack_id = plant(store, whole(b"x"))
