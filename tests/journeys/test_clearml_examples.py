@@ -194,6 +194,66 @@ def test_artifacts_of_another_task_of_the_process(examples: Examples) -> None:
     assert examples.said.splitlines() == ["artifacts: ['data file']", "read {'answer': 42}"]
 
 
+def test_sklearn_with_joblib(examples: Examples) -> None:
+    """The file that joblib wrote is an output model, read again it is the same one; the figure is shown."""
+    task = examples.run("sklearn_joblib")
+    (model,) = task.models["output"]
+    assert (model.name, model.framework) == ("sklearn with joblib - model", "ScikitLearn")
+    assert [each.id for each in task.models["input"]] == [model.id]
+    kept = Path(str(model.get_weights())).read_bytes()
+    assert kept == (examples.cli.folder / "model.pkl").read_bytes()
+    assert plotted(task) == {"untitled 00/plot"}
+
+
+def test_xgboost_metrics(examples: Examples) -> None:
+    """Every round of each evaluation set, of a second training under a name of its own, and the booster's file."""
+    task = examples.run("xgboost_metrics")
+    found = task.get_reported_scalars()
+    assert {title: list(series) for title, series in found.items()} == {
+        "train": ["rmse"],
+        "test": ["rmse"],
+        "validation_0 - 1": ["rmse"],
+    }
+    assert found["train"]["rmse"]["x"] == list(range(100))
+    assert found["train"]["rmse"]["y"][0] > 10 * found["train"]["rmse"]["y"][-1] > 0
+    assert [(each.name, each.framework) for each in task.models["output"]] == [
+        ("xgboost metrics - best_model", "XGBoost")
+    ]
+
+
+def test_matplotlib_by_itself(examples: Examples) -> None:
+    """Each figure as it looked, once; an image as a sample; what the script reports itself only as it did."""
+    task = examples.run("matplotlib_automatic")
+    assert {(each.title, each.series, each.iteration, each.kind) for each in task.plots()} == {
+        ("untitled 00", "plot", 0, "plot"),
+        ("named", "plot", 0, "plot"),
+        ("two axes", "plot image", 7, "picture"),
+        ("manual", "series", 7, "plot"),
+    }
+    assert len(task.plots()) == 4
+    assert shown(task) == {"an image/plot image": "image"}
+
+
+def test_tensorboardx(examples: Examples) -> None:
+    """Scalars by the parts of their tags and by writer; pictures, text, bars and hyper-parameters."""
+    task = examples.run("tensorboardx_toy")
+    found = task.get_reported_scalars()
+    assert {title: sorted(series) for title, series in found.items()} == {
+        "train": ["loss"],
+        "a_b": ["c"],
+        "plain": ["b: plain", "plain"],
+        "group": ["group", "y: group"],
+        "accuracy": ["accuracy"],
+    }
+    assert found["group"]["y: group"]["y"] == [-float(step) for step in range(10)]
+    assert found["plain"]["b: plain"] == {"x": [11], "y": [3.0], "name": "b: plain"}
+    assert shown(task) == {"Images/picture": "image", "t/u_v_w": "image", "words/text_summary": "media"}
+    (words,) = task.samples("words", "text_summary")
+    assert words.read() == b"some text"
+    assert [each.iteration for each in task.plots("weights", "layer")] == [0, 1, 2, 3, 4]
+    assert section(task, "TB_hparams") == {"lr": "0.1", "optimizer": "adam", "nesterov": "True"}
+
+
 def test_models(examples: Examples) -> None:
     """Labels and a URL on the one; numbers, a table and a line on the other, which are its own."""
     task = examples.run("model_reporting")

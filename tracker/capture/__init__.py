@@ -12,13 +12,20 @@ from tracker.capture.protocol import Capture, Guard, Recorder, Undo, Waitable
 
 __all__ = ["CAPTURES", "Capture", "Guard", "Installed", "Recorder", "Undo", "install_all"]
 
-CAPTURES = {
-    "git": "tracker.capture.git:GitCapture",
-    "packages": "tracker.capture.packages:PackagesCapture",
-    "argparse": "tracker.capture.argparse_:ArgparseCapture",
-    "console": "tracker.capture.console:ConsoleCapture",
+CAPTURES: dict[str, tuple[str | None, str]] = {
+    "git": (None, "tracker.capture.git:GitCapture"),
+    "packages": (None, "tracker.capture.packages:PackagesCapture"),
+    "argparse": ("argparse", "tracker.capture.argparse_:ArgparseCapture"),
+    "console": (None, "tracker.capture.console:ConsoleCapture"),
+    "joblib": ("joblib", "tracker.capture.joblib_:JoblibCapture"),
+    "lightgbm": ("lightgbm", "tracker.capture.lightgbm_:LightgbmCapture"),
+    "matplotlib": ("matplotlib.figure", "tracker.capture.matplotlib_:MatplotlibCapture"),
+    "pytorch": ("torch", "tracker.capture.torch_:TorchCapture"),
+    "tensorboard": ("torch.utils.tensorboard.writer", "tracker.capture.tensorboard_:TensorboardCapture"),
+    "tensorboardX": ("tensorboardX.writer", "tracker.capture.tensorboard_:TensorboardXCapture"),
+    "xgboost": ("xgboost", "tracker.capture.xgboost_:XgboostCapture"),
 }
-"""Where each capture lives: "module:class", imported when it is installed."""
+"""The module that each capture waits for, and where it lives: "module:class", imported when it is installed."""
 
 PATIENCE = 10.0
 """Seconds that taking the captures out waits for those at work in the background, all together."""
@@ -39,7 +46,8 @@ def install_all(recorder: Recorder, captures: Iterable[str | Capture]) -> Instal
     for capture in wanted:
         if isinstance(capture, str):
             guard = Guard(capture)
-            loaded = guard.run(_load, CAPTURES[capture])
+            module, target = CAPTURES[capture]
+            loaded = guard.run(_load, target) if module is None else _Named(capture, module, target)
         else:
             guard, loaded = Guard(capture.name), capture
         if loaded is not None:
@@ -53,6 +61,19 @@ def _load(target: str) -> Capture:
     module, _, name = target.partition(":")
     capture: Capture = getattr(import_module(module), name)()
     return capture
+
+
+class _Named:
+    """A capture that is imported once its module is there: a framework that nobody uses costs nothing."""
+
+    def __init__(self, name: str, module: str, target: str) -> None:
+        self.name = name
+        self.module: str | None = module
+        self._target = target
+
+    def install(self, recorder: Recorder) -> Undo:
+        """What the capture itself does."""
+        return _load(self._target).install(recorder)
 
 
 class Installed:
@@ -81,6 +102,12 @@ class Installed:
             from tracker.capture.imports import when_imported
 
             self._undos.append((guard, when_imported(capture.module, install)))
+
+    def remove(self, name: str) -> None:
+        """Takes one capture out, if it is in."""
+        for guard, undo in [each for each in self._undos if each[0].name == name]:
+            self._undos.remove((guard, undo))
+            _undo(guard, undo)
 
     def wait(self, timeout: float) -> bool:
         """Whether all that works in the background was done within `timeout` seconds."""

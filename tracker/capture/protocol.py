@@ -5,7 +5,7 @@ It knows no capture. An exception of a capture is logged once and switches that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 _P = ParamSpec("_P")
@@ -27,6 +27,28 @@ class Recorder(Protocol):
 
     def scalar(self, title: str, series: str, value: float, iteration: int) -> None:
         """Adds one point of a series."""
+
+    def sample(self, title: str, series: str, data: bytes, extension: str, iteration: int) -> None:
+        """Adds a picture, or a file of another type, as its extension says."""
+
+    def histogram(
+        self, title: str, series: str, counts: Sequence[float], edges: Sequence[str], iteration: int
+    ) -> None:
+        """Adds bars of these heights."""
+
+    def figure(self, title: str, figure: object, *, sample: bool = False) -> None:
+        """Adds a figure of matplotlib at the last iteration reported, unless it looks as it did the last time, or the
+        script reports it itself; `sample`: as a picture among the debug samples.
+        """
+
+    def saved(self, path: str, framework: str) -> None:
+        """A framework has written weights: an output model."""
+
+    def loaded(self, path: str, framework: str) -> None:
+        """A framework has read weights: an input model."""
+
+    def chosen(self, name: str) -> bool:
+        """A choice of the script's: "group_scalars", "single_series"."""
 
     def attach(self, data: bytes) -> str:
         """Stores bytes and returns the text that a value's "$ref" member refers to them by."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import warnings
 from typing import Any
+from weakref import WeakSet
 
 from tracker.errors import BadValue
+
+by_hand: WeakSet[Any] = WeakSet()
+"""Figures that the script has reported itself: no capture reports them again."""
 
 
 def figure_of(given: Any) -> Any:
@@ -20,11 +24,11 @@ def figure_of(given: Any) -> Any:
     return given
 
 
-def png(figure: Any) -> tuple[bytes, int, int]:
+def png(figure: Any, dpi: float | str = "figure") -> tuple[bytes, int, int]:
     """The figure as the bytes of a PNG, its width and height in pixels."""
     buffer = io.BytesIO()
     # Figure.savefig is what people replace to see every figure; the canvas's own method is what it calls.
-    figure.canvas.print_figure(buffer, format="png", facecolor=figure.get_facecolor())
+    figure.canvas.print_figure(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     data = buffer.getvalue()
     return (
         data,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from tracker.errors import UsageError
+from tracker.sdk import frameworks
 
 if TYPE_CHECKING:
     from tracker.capture import Capture, Installed
     from tracker.recorder import Recorder
+    from tracker.sdk.task import Task
 
 
 class Proposals:
@@ -18,6 +22,8 @@ class Proposals:
         self._decided: set[str] = set()
         self._installed: Installed | None = None
         self.adjust: Callable[[str, Any], Any] = lambda key, value: value
+        self.task: Task | None = None  # from the moment on that it has begun
+        self._figures = frameworks.Figures()
         self.text = recorder.text
         self.scalar = recorder.scalar
         self.attach = recorder.attach
@@ -28,6 +34,42 @@ class Proposals:
         """Record a key as it was wished for, unless the user has said it."""
         if key not in self._decided:
             self._recorder.set(key, self.adjust(key, value))
+
+    def sample(self, title: str, series: str, data: bytes, extension: str, iteration: int) -> None:
+        """A picture or another file, as the task's logger reports it."""
+        frameworks.sample(self._task(), title, series, data, extension, iteration)
+
+    def histogram(
+        self, title: str, series: str, counts: Sequence[float], edges: Sequence[str], iteration: int
+    ) -> None:
+        """Bars, as the task's logger reports them."""
+        self._task().get_logger().report_histogram(title, series, list(counts), iteration, xlabels=edges)
+
+    def figure(self, title: str, figure: object, *, sample: bool = False) -> None:
+        """A figure that was shown or saved."""
+        self._figures.report(self._task(), title, figure, sample=sample)
+
+    def saved(self, path: str, framework: str) -> None:
+        """Weights that were written are an output model."""
+        frameworks.saved(self._task(), path, framework)
+
+    def loaded(self, path: str, framework: str) -> None:
+        """Weights that were read are an input model."""
+        frameworks.loaded(self._task(), path, framework)
+
+    def chosen(self, name: str) -> bool:
+        """What the script has told `Logger`."""
+        return frameworks.chosen(name)
+
+    def _task(self) -> Task:
+        if self.task is None:
+            raise UsageError("no task has begun that a framework could report to")
+        return self.task
+
+    def remove(self, name: str) -> None:
+        """Take one capture out."""
+        if self._installed is not None:
+            self._installed.remove(name)
 
     def decide(self, key: str) -> None:
         """Take no further proposal for this key."""

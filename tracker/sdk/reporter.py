@@ -295,30 +295,48 @@ class Reporter:
         With one axes, and where plotly's own converter takes it, a plotly figure; else a plot that is a picture (.png).
         report_image: a debug sample instead; report_interactive=False: always the picture.
         """
-        from tracker.sdk import charts, drawings
+        from tracker.sdk import drawings
 
         names = _names(title, series, iteration)
         drawn = drawings.figure_of(figure)
-        what = f"the figure {title!r} / {series!r}"
+        drawings.by_hand.add(drawn)
+        self._draw(names, drawn, sample=report_image, interactive=report_interactive)
+
+    def _draw(
+        self,
+        names: tuple[str, str, int],
+        figure: Any,
+        *,
+        sample: bool = False,
+        interactive: bool = True,
+        picture: str | None = None,
+    ) -> None:
+        """A figure under a title, a series (`picture`: where it becomes one) and an iteration."""
+        from tracker.sdk import charts, drawings
+
+        title, series, iteration = names
         try:
-            interactive = report_interactive and self._interactive and not report_image
-            converted = drawings.converted(drawn) if interactive else None
+            converted = (
+                drawings.converted(figure) if interactive and self._interactive and not sample else None
+            )
             if converted is not None:
                 self._sink.plot(*names, charts.titled(converted, series))
                 return
-            data, width, height = drawings.png(drawn)
+            series = picture or series
+            data, width, height = drawings.png(figure)
         except Exception as error:  # matplotlib draws here, and what the user has put into the figure
             self._sink.recorder.lose_plot(title, series, error)
             if self._sink.recorder.config.strict:
                 raise
             return
-        if report_image:
-            self._sample(*names, "image", data, ".png", None)
+        if sample:
+            self._sample(title, series, iteration, "image", data, ".png", None)
             return
+        what = f"the figure {title!r} / {series!r}"
         content = self._sink.keep(what, data, self._sink.sample_name(title, series, ".png", 0))
         if content is not None:
             found = charts.picture(series, url_of(content), width, height)
-            self._sink.plot(*names, found, "picture", content)
+            self._sink.plot(title, series, iteration, found, "picture", content)
 
     # --- samples -----------------------------------------------------------------------------------------------------
 

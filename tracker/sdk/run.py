@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tracker.capture import Capture
     from tracker.records import State
     from tracker.sdk.earlier import Beginning
+    from tracker.sdk.models.outputs import OutputModel
     from tracker.workspace import Workspace
 
 Undo = Callable[[], None]
@@ -65,6 +66,8 @@ class Run:
         self._error: Exception | None = None
         self.captures = Proposals(self.recorder)
         self.captured: frozenset[str] = frozenset()
+        self.weights: dict[str, OutputModel] = {}  # by file, as frameworks and the script have stored them
+        self.read: dict[str, object] = {}  # what was read by frameworks, and what it was then
         self.asked_for = False  # by Task.current_task in a child process that has not called Task.init yet
         self.offline = identity.owner and offline.is_on()  # the task leaves a session when it ends
         self._undo: list[Undo] = []
@@ -157,7 +160,7 @@ class Run:
             return
         from tracker.capture.argparse_ import ArgparseCapture
 
-        self._undo.append(ArgparseCapture(only=parser).install(self.recorder))
+        self._undo.append(ArgparseCapture(only=parser).install(self.captures))
 
     def finish(self, outcome: Outcome) -> None:
         """End this process's part: undo the captures, set the status if it is ours, close, seal.

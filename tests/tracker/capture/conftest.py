@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -24,6 +24,12 @@ class Memory:
         self.console: list[tuple[str, str]] = []
         self.objects: dict[str, bytes] = {}
         self.stored = overrides
+        self.points: list[tuple[str, str, float, int]] = []
+        self.samples: dict[tuple[str, str, int], tuple[bytes, str]] = {}
+        self.histograms: list[tuple[str, str, list[float], list[str], int]] = []
+        self.figures: list[tuple[str, bool]] = []
+        self.weights: list[tuple[str, str, str]] = []
+        self.choices: set[str] = set()
         self.changed = Event()
 
     def set(self, key: str, value: object) -> None:
@@ -36,8 +42,34 @@ class Memory:
         self.console.append((stream, message))
 
     def scalar(self, title: str, series: str, value: float, iteration: int) -> None:
-        """No capture here reports any."""
-        raise AssertionError((title, series, value, iteration))
+        """Keeps a point."""
+        self.points.append((title, series, value, iteration))
+
+    def sample(self, title: str, series: str, data: bytes, extension: str, iteration: int) -> None:
+        """Keeps a file."""
+        self.samples[title, series, iteration] = (data, extension)
+
+    def histogram(
+        self, title: str, series: str, counts: Sequence[float], edges: Sequence[str], iteration: int
+    ) -> None:
+        """Keeps bars."""
+        self.histograms.append((title, series, list(counts), list(edges), iteration))
+
+    def figure(self, title: str, figure: object, *, sample: bool = False) -> None:
+        """Keeps what a figure is called."""
+        self.figures.append((title, sample))
+
+    def saved(self, path: str, framework: str) -> None:
+        """Keeps a path."""
+        self.weights.append(("saved", path, framework))
+
+    def loaded(self, path: str, framework: str) -> None:
+        """Keeps a path."""
+        self.weights.append(("loaded", path, framework))
+
+    def chosen(self, name: str) -> bool:
+        """What the test has chosen."""
+        return name in self.choices
 
     def attach(self, data: bytes) -> str:
         """Keeps bytes under a running number."""

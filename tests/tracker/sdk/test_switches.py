@@ -9,7 +9,7 @@ import pytest
 
 from tests.scripts import Scripts
 from tracker.errors import BadValue
-from tracker.sdk.switches import captures
+from tracker.sdk.switches import FRAMEWORKS, captures
 
 SOURCE = """
 import argparse, sys
@@ -67,8 +67,17 @@ def test_streams_are_chosen(tmp_path: Path, switch: str, expected: list[str]) ->
 def test_frameworks_may_be_named_that_nobody_knows() -> None:
     """A script may name what a later version hooks; a pattern of files is fine, too."""
     named = {"pytorch": "*.pt", "tensorboard": {"report_hparams": False}, "from the future": True}
-    assert captures(False, named, False) == captures(False, True, False) == ["git", "packages"]
-    assert captures(False, {"detect_repository": False}, False) == []
+    chosen = [each if isinstance(each, str) else each.name for each in captures(False, named, False)]
+    assert chosen == captures(False, True, False)
+    assert chosen[:2] == ["git", "packages"]
+    assert "git" not in captures(False, {"detect_repository": False}, False)
+    assert captures(False, {"detect_repository": False, **off()}, False) == []
+    assert captures(False, False, False) == captures(False, {"detect_repository": True, **off()}, False)
+
+
+def off() -> dict[str, bool]:
+    """Each framework switched off."""
+    return {key: False for keys in FRAMEWORKS.values() for key in keys}
 
 
 @pytest.mark.parametrize("wrong", ["stdout", 5, ["lr"]])

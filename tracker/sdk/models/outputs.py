@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ class OutputModel(Model):
     """
 
     _default_upload_uri: str | None = None
+    by_framework = False  # made by the save of a framework, and nobody has claimed its file yet
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class OutputModel(Model):
         if info is None:
             return ""
         path = self._chosen(info, path)
+        self._take_over(path)
         marks = {path: weights.mark(path)}
         found = weights.keep(self._task, path)
         if found is None:
@@ -264,6 +267,18 @@ class OutputModel(Model):
         if found is not None and found.framework != self.framework:
             self._values["framework"] = str(found.framework)
         return found
+
+    def _take_over(self, path: Path) -> None:
+        """Be the model of this file: what a framework's save has made of it becomes this one, not a second one."""
+        run = self._task._run
+        if run is None:
+            return
+        where = os.path.abspath(path)
+        other = run.weights.get(where)
+        if other is not None and other.by_framework and not self._recorded and not other.published:
+            self._id, self._recorded = other._id, True
+            self._edit(dict(self._values))
+        run.weights[where] = self
 
     def _chosen(self, info: WeightsInfo, given: Path) -> Path:
         """The path that is stored: the one that a callback named, if it is there."""

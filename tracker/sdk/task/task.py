@@ -107,6 +107,7 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         current.put(task)
         execution.begin(task)
         seed.sow()
+        run.captures.task = task
         run.capture(execution.wanted(captures, workspace.config))
         if who.owner:
             verb = "running task id" if who.runs else _VERBS[begun.reason]
@@ -140,6 +141,7 @@ class Task(Identity, Lifecycle, Execution, Configuration, Outputs, Reports):
         assert self._run is not None  # see _asked_for
         self._run.asked_for = False
         execution.begin(self)
+        self._run.captures.task = self
         self._run.capture(execution.wanted(captures, self._workspace.config))
         return self
 

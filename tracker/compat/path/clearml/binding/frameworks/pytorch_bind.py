@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from tracker.sdk import frameworks
+
 
 class PatchPyTorchModelIO:
-    """Nothing is patched here by that name."""
+    """The capture of pytorch."""
 
     @classmethod
     def update_current_task(cls, task: object, **_: object) -> None:
-        """Nothing: what is captured is chosen in Task.init."""
+        """None takes the capture out of the running task; with a task nothing is done: `Task.init` put it in."""
+        if task is None:
+            frameworks.switch_off("pytorch")
