@@ -37,17 +37,25 @@ __all__ = [
 ]
 
 
-def _stored_arguments() -> dict[str, str]:
+def _runs_again() -> bool:
+    return "TRACKER_RUN_TASK" in os.environ or "CLEARML_TASK_ID" in os.environ
+
+
+def _stored_arguments(section: str = "Args") -> dict[str, str]:
     """What a task that this process was started to run again has as arguments, until `Task.init` knows it."""
-    if "TRACKER_RUN_TASK" not in os.environ and "CLEARML_TASK_ID" not in os.environ:
+    if not _runs_again():
         return {}
     from tracker.sdk import replay
 
-    return replay.arguments()
+    return replay.arguments(section)
 
 
 # Arguments may be parsed before Task.init: the command line is watched from the import on.
 tap(early=_stored_arguments)
+if _runs_again():
+    from tracker.capture import early
+
+    early.replay(_stored_arguments)
 
 _LAZY = {
     "InputModel": "tracker.sdk.models",

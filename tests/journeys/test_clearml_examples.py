@@ -27,6 +27,17 @@ class Examples:
         self.cli = Cli(folder, checkout)
         self.said = ""
 
+    def again(self, task: Task, name: str, **changes: str) -> Task:
+        """Run a script again with some of the task's parameters changed, and nothing on the command line."""
+        copy = Task.clone(task, name="again")
+        copy.update_parameters({key.replace("__", "/"): value for key, value in changes.items()})
+        done = self.cli("run", "--clearml", f"{name}.py", TRACKER_RUN_TASK=copy.id)
+        assert done.code == 0, done.err
+        self.said = done.out
+        found = Task.get_task(task_id=copy.id)
+        assert found is not None
+        return found
+
     def run(self, name: str, *arguments: str) -> Task:
         """Run a script to its end, without an error of it or a warning of ours; returns the task it made last."""
         shutil.copy(SCRIPTS / f"{name}.py", self.cli.folder)
@@ -153,6 +164,51 @@ def test_hyper_parameters(examples: Examples) -> None:
     assert properties == {"custom1": "great", "custom2": "True", "custom3": "7", "custom4": "last"}
     settings = task.get_configuration_object_as_dict("settings")
     assert settings == {"value": 13.37, "dict": {"sub_value": "string", "sub_integer": 11}}
+
+
+def test_click(examples: Examples) -> None:
+    """The command that ran, its options and the group's; run again, they are its defaults, but for what is secret."""
+    arguments = (
+        "--what-to-print",
+        "abc",
+        "hello",
+        "--count",
+        "2",
+        "--name",
+        "Bob",
+        "--tag",
+        "x",
+        "--tag",
+        "y",
+    )
+    task = examples.run("click_commands", *arguments)
+    assert section(task, "Args") == {
+        "cli/what_to_print": "abc",
+        "hello": "True",
+        "hello/count": "2",
+        "hello/name": "Bob",
+        "hello/password": "[redacted secret]",
+        "hello/tag": "('x', 'y')",
+        "runserver": "False",
+    }
+    examples.again(task, "click_commands", Args__hello__name="Eve", Args__hello__count="1")
+    assert examples.said == "first abc\nhello Eve ['x', 'y'] hunter22\n"
+    edited = {"Args__hello": "False", "Args__runserver": "True", "Args__runserver__port": "8080"}
+    again = examples.again(task, "click_commands", **edited)
+    assert examples.said == "first abc\nruns at 8080\n"
+    assert section(again, "Args")["runserver"] == "True"
+
+
+def test_absl(examples: Examples) -> None:
+    """Every flag, absl's own among them; run again, they have the stored values, of their types."""
+    task = examples.run("absl_flags", "--echo", "hi", "--echo3", "9", "--words", "p,q")
+    found = section(task, "TF_DEFINE")
+    own = {name: found[name] for name in ("echo", "echo3", "loud", "words")}
+    assert own == {"echo": "hi", "echo3": "9", "loud": "False", "words": "['p', 'q']"}
+    assert "stderrthreshold" in found
+    edited = {"TF_DEFINE__echo3": "20", "TF_DEFINE__loud": "True", "TF_DEFINE__words": "['z']"}
+    examples.again(task, "absl_flags", **edited)
+    assert examples.said == "hi 21 True ['z']\n"
 
 
 def test_config_files(examples: Examples) -> None:

@@ -16,6 +16,8 @@ CAPTURES: dict[str, tuple[str | None, str]] = {
     "git": (None, "tracker.capture.git:GitCapture"),
     "packages": (None, "tracker.capture.packages:PackagesCapture"),
     "argparse": ("argparse", "tracker.capture.argparse_:ArgparseCapture"),
+    "click": ("click", "tracker.capture.click_:ClickCapture"),
+    "absl": ("absl.flags", "tracker.capture.absl_:AbslCapture"),
     "console": (None, "tracker.capture.console:ConsoleCapture"),
     "joblib": ("joblib", "tracker.capture.joblib_:JoblibCapture"),
     "lightgbm": ("lightgbm", "tracker.capture.lightgbm_:LightgbmCapture"),

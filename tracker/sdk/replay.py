@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 
 from objstore.errors import NotFound
-from tracker.capture.argparse_ import SECTION
 from tracker.errors import UsageError
 from tracker.redaction import is_redacted
 from tracker.sdk import current, identity
 
-_read: dict[str, dict[str, str]] = {}
+_read: dict[tuple[str, str], dict[str, str]] = {}
 
 
-def arguments() -> dict[str, str]:
-    """Name to stored text; nothing where a running task tells them itself, or tells none.
+def arguments(section: str) -> dict[str, str]:
+    """Name to stored text of a section of arguments; nothing where a running task tells them itself, or tells none.
 
     Nothing, too, where there is no such task: to say so is the business of `Task.init`. Raises BadValue for a bad id.
     """
@@ -26,12 +25,12 @@ def arguments() -> dict[str, str]:
         or (task is None and current.ordinal())
     ):
         return {}
-    if key not in _read:
-        _read[key] = _stored(key)
-    return _read[key]
+    if (key, section) not in _read:
+        _read[key, section] = _stored(key, section)
+    return _read[key, section]
 
 
-def _stored(key: str) -> dict[str, str]:
+def _stored(key: str, section: str) -> dict[str, str]:
     from tracker import layout
     from tracker.records import State
     from tracker.workspace import Workspace
@@ -40,7 +39,7 @@ def _stored(key: str) -> dict[str, str]:
         state = State(layout.TASK, Workspace.open().known(key))
     except NotFound:
         return {}
-    stored = {name: str(record["value"]) for name, record in state.section(f"param/{SECTION}").items()}
+    stored = {name: str(record["value"]) for name, record in state.section(f"param/{section}").items()}
     return {name: text for name, text in stored.items() if not is_redacted(text)}
 
 
@@ -57,6 +56,7 @@ def simulate(key: str, *, reset: bool) -> None:
     thing = workspace.thing(key)
     if reset:
         workspace.edit(key, {**state.attempt(thing.state, "reset", hide=True), "status": "created"})
-    _read.pop(key, None)
+    for each in [each for each in _read if each[0] == key]:
+        del _read[each]
     current.begin_anew()
     os.environ[identity.RUN_TASK] = key

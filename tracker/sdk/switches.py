@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tracker.capture import Capture
 
 FRAMEWORKS: Final = {
+    "absl": ("tfdefines",),
     "joblib": ("joblib", "scikit"),
     "matplotlib": ("matplotlib",),
     "xgboost": ("xgboost",),
@@ -72,7 +73,9 @@ def _particular(name: str, key: str, choice: Any) -> str | Capture:
     if key == "tensorboard" and isinstance(choice, Mapping):
         return cast("Capture", capture(hparams=bool(choice.get("report_hparams", True))))
     patterns = [choice] if isinstance(choice, str) else list(choice)
-    if key in ("tensorboard", "matplotlib") or not all(isinstance(each, str) for each in patterns):
+    if key in ("tensorboard", "matplotlib", "tfdefines") or not all(
+        isinstance(each, str) for each in patterns
+    ):
         raise BadValue(
             f"auto_connect_frameworks[{key!r}] is {choice!r}: True or False is expected, or patterns of files"
         )
@@ -81,12 +84,14 @@ def _particular(name: str, key: str, choice: Any) -> str | Capture:
 
 def _arguments(parser: Any) -> list[str | Capture]:
     if not isinstance(parser, Mapping):
-        return ["argparse"] if parser or parser is None else []
+        return ["argparse", "click"] if parser or parser is None else []
     if not parser:
         return []
     from tracker.capture.argparse_ import ArgparseCapture
+    from tracker.capture.click_ import ClickCapture
 
-    return [ArgparseCapture({str(name): bool(on) for name, on in parser.items()})]
+    wanted = {str(name): bool(on) for name, on in parser.items()}
+    return [ArgparseCapture(wanted), ClickCapture(wanted)]
 
 
 def _streams(streams: Any) -> list[str | Capture]:

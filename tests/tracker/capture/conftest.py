@@ -24,6 +24,7 @@ class Memory:
         self.console: list[tuple[str, str]] = []
         self.objects: dict[str, bytes] = {}
         self.stored = overrides
+        self.section = "Args"
         self.points: list[tuple[str, str, float, int]] = []
         self.samples: dict[tuple[str, str, int], tuple[bytes, str]] = {}
         self.histograms: list[tuple[str, str, list[float], list[str], int]] = []
@@ -83,7 +84,7 @@ class Memory:
 
     def overrides(self, section: str) -> dict[str, str] | None:
         """What the test wants replayed."""
-        return self.stored if section == "Args" else None
+        return self.stored if section == self.section else None
 
     def args(self) -> dict[str, dict[str, str | None]]:
         """The parameters of the section Args by name."""

@@ -79,7 +79,9 @@ def test_captures_are_installed_in_order_and_taken_out_in_reverse(recorder: Memo
 def test_an_unknown_name_is_refused_with_those_that_exist(recorder: Memory) -> None:
     """A wrong argument raises at once, before anything is installed."""
     diary: list[str] = []
-    with pytest.raises(ValueError, match=r"no capture 'tensorbored'.*argparse, console, git, .*packages"):
+    with pytest.raises(
+        ValueError, match=r"no capture 'tensorbored'.*argparse, click, console, git, .*packages"
+    ):
         install_all(recorder, [Part("a", diary), "tensorbored"])
     assert diary == []
 
