@@ -132,7 +132,7 @@ def test_nothing_is_lost_of_a_value_that_is_false(recorder: Memory) -> None:
     @click.option("--fast", is_flag=True)
     @click.option("--colour", type=click.Tuple([click.UNPROCESSED]), default=None)
     @click.pass_context
-    def command(context: click.Context, **_: object) -> None:
+    def command(context: click.Context, /, **_: object) -> None:
         context.params["colour"] = Colour.RED
         ClickCapture().install(recorder)()
 
