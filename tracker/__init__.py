@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tracker.capture import early
 from tracker.capture.argparse_ import tap
 from tracker.sdk.task import Task
 
@@ -52,10 +53,7 @@ def _stored_arguments(section: str = "Args") -> dict[str, str]:
 
 # Arguments may be parsed before Task.init: the command line is watched from the import on.
 tap(early=_stored_arguments)
-if _runs_again():
-    from tracker.capture import early
-
-    early.replay(_stored_arguments)
+early.watch(_stored_arguments, replays=_runs_again())
 
 _LAZY = {
     "InputModel": "tracker.sdk.models",

@@ -211,6 +211,33 @@ def test_absl(examples: Examples) -> None:
     assert examples.said == "hi 21 True ['z']\n"
 
 
+def test_hydra(examples: Examples) -> None:
+    """Overrides and all of the configuration; a sweep is a task for each job; run again, one is that job alone."""
+    (examples.cli.folder / "conf" / "db").mkdir(parents=True)
+    (examples.cli.folder / "conf" / "config.yaml").write_text(
+        "defaults:\n  - db: mysql\nlr: 0.1\nname: ${db.kind}\n"
+    )
+    for kind in ("mysql", "pg"):
+        (examples.cli.folder / "conf" / "db" / f"{kind}.yaml").write_text(f"kind: {kind}\n")
+    task = examples.run("hydra_app", "db=pg", "lr=0.5", "+more=1")
+    assert section(task, "Hydra") == {"db": "pg", "lr": "0.5", "more": "1"}
+    assert (
+        task.get_configuration_object("OmegaConf") == "db:\n  kind: pg\nlr: 0.5\nname: ${db.kind}\nmore: 1\n"
+    )
+    examples.again(task, "hydra_app", Hydra__lr="0.7", Hydra__db="mysql")
+    assert examples.said == "mysql 0.7 1\n"
+    last = examples.run("hydra_app", "--multirun", "lr=1,2")
+    tasks = Task.get_tasks(project_name="examples", task_name="hydra app")
+    assert sorted(section(each, "Hydra").get("lr", "") for each in tasks) == ["0.5", "1", "2"]
+    assert {each.status for each in tasks} == {"completed"}
+    examples.again(last, "hydra_app")
+    assert examples.said == f"mysql {section(last, 'Hydra')['lr']} 0\n"
+    broken = examples.cli("run", "--clearml", "hydra_app.py", "lr=boom")
+    assert broken.code == 1
+    failed = Task.get_tasks(project_name="examples", task_filter={"status": ["failed"]})
+    assert [each.get_status_message() for each in failed] == ["ValueError: too much"]
+
+
 def test_config_files(examples: Examples) -> None:
     """Kept as text, and handed to the script to read."""
     task = examples.run("config_files")

@@ -19,6 +19,7 @@ CAPTURES: dict[str, tuple[str | None, str]] = {
     "click": ("click", "tracker.capture.click_:ClickCapture"),
     "absl": ("absl.flags", "tracker.capture.absl_:AbslCapture"),
     "console": (None, "tracker.capture.console:ConsoleCapture"),
+    "hydra": ("hydra._internal.hydra", "tracker.capture.hydra_:HydraCapture"),
     "joblib": ("joblib", "tracker.capture.joblib_:JoblibCapture"),
     "lightgbm": ("lightgbm", "tracker.capture.lightgbm_:LightgbmCapture"),
     "matplotlib": ("matplotlib.figure", "tracker.capture.matplotlib_:MatplotlibCapture"),

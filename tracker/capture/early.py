@@ -1,7 +1,7 @@
-"""Stored values for a run again whose script parses its command line before `Task.init`. It records nothing.
+"""What has to be watched before `Task.init`: parsers that a run again gives stored values, jobs under way by then.
 
-argparse has a tap of its own, since its arguments have to be known later too; a command of click is still running when
-the task begins, and absl keeps its flags.
+It records nothing. argparse has a tap of its own, since its arguments have to be known later too; a command of click is
+still running when the task begins, and absl keeps its flags.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from collections.abc import Callable, Mapping
 from tracker.capture.imports import when_imported
 
 
-def replay(stored: Callable[[str], Mapping[str, str]]) -> None:
-    """From now on, click and absl take what is stored in a section."""
+def watch(stored: Callable[[str], Mapping[str, str]], *, replays: bool) -> None:
+    """From now on hydra's jobs are known, and in a run again hydra, click and absl take what a section has stored."""
+
+    def hydra(_: object) -> None:
+        from tracker.capture import hydra_
+
+        hydra_.watch(lambda: stored(hydra_.SECTION))
 
     def click(_: object) -> None:
         from tracker.capture import click_
@@ -24,5 +29,7 @@ def replay(stored: Callable[[str], Mapping[str, str]]) -> None:
 
         absl_.watch(lambda: stored(absl_.SECTION))
 
-    when_imported("click", click)
-    when_imported("absl.flags", absl)
+    when_imported("hydra._internal.hydra", hydra)
+    if replays:
+        when_imported("click", click)
+        when_imported("absl.flags", absl)

@@ -47,6 +47,12 @@ class Recorder(Protocol):
     def loaded(self, path: str, framework: str) -> None:
         """A framework has read weights: an input model."""
 
+    def configuration(self, name: str, text: str, kind: str) -> None:
+        """Sets a configuration object."""
+
+    def job_ended(self, problem: BaseException | None) -> None:
+        """What the script had to do with this task is done, or has failed: the task ends, the process goes on."""
+
     def chosen(self, name: str) -> bool:
         """A choice of the script's: "group_scalars", "single_series"."""
 

@@ -57,6 +57,18 @@ class Proposals:
         """Weights that were read are an input model."""
         frameworks.loaded(self._task(), path, framework)
 
+    def configuration(self, name: str, text: str, kind: str) -> None:
+        """A configuration object, as the script would set it."""
+        self._task().set_configuration_object(name, config_text=text, config_type=kind)
+
+    def job_ended(self, problem: BaseException | None) -> None:
+        """The task is closed, or has failed."""
+        if problem is None:
+            self._task().close()
+        else:
+            kind = type(problem).__name__
+            self._task().mark_failed(status_reason=f"Exception {kind}", status_message=f"{kind}: {problem}")
+
     def chosen(self, name: str) -> bool:
         """What the script has told `Logger`."""
         return frameworks.chosen(name)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FRAMEWORKS: Final = {
     "absl": ("tfdefines",),
+    "hydra": ("hydra",),
     "joblib": ("joblib", "scikit"),
     "matplotlib": ("matplotlib",),
     "xgboost": ("xgboost",),
@@ -73,7 +74,7 @@ def _particular(name: str, key: str, choice: Any) -> str | Capture:
     if key == "tensorboard" and isinstance(choice, Mapping):
         return cast("Capture", capture(hparams=bool(choice.get("report_hparams", True))))
     patterns = [choice] if isinstance(choice, str) else list(choice)
-    if key in ("tensorboard", "matplotlib", "tfdefines") or not all(
+    if key in ("tensorboard", "matplotlib", "tfdefines", "hydra") or not all(
         isinstance(each, str) for each in patterns
     ):
         raise BadValue(

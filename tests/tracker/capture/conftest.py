@@ -31,6 +31,8 @@ class Memory:
         self.figures: list[tuple[str, bool]] = []
         self.weights: list[tuple[str, str, str]] = []
         self.choices: set[str] = set()
+        self.configurations: dict[str, tuple[str, str]] = {}
+        self.ended: list[BaseException | None] = []
         self.changed = Event()
 
     def set(self, key: str, value: object) -> None:
@@ -67,6 +69,14 @@ class Memory:
     def loaded(self, path: str, framework: str) -> None:
         """Keeps a path."""
         self.weights.append(("loaded", path, framework))
+
+    def configuration(self, name: str, text: str, kind: str) -> None:
+        """Keeps a text."""
+        self.configurations[name] = (text, kind)
+
+    def job_ended(self, problem: BaseException | None) -> None:
+        """Keeps what was raised."""
+        self.ended.append(problem)
 
     def chosen(self, name: str) -> bool:
         """What the test has chosen."""
