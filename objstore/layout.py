@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 
@@ -227,6 +226,8 @@ def label(path: tuple[str, ...]) -> str:
     """
     folded = _NOT_LABEL.sub("_", ".".join(path[:2]).lower().replace("/", ".")).strip(".")
     if len(folded) > LABEL_MAX:
+        import hashlib  # it loads OpenSSL, which few processes need
+
         digest = hashlib.blake2b(folded.encode(), digest_size=8).hexdigest()
         folded = f"{folded[:LABEL_CUT]}-{digest}"
     folded = folded or "_"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tracker.capture import early
 from tracker.capture.argparse_ import tap
-from tracker.sdk.task import Task
 
 if TYPE_CHECKING:
     from tracker.errors import UsageError
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from tracker.sdk.models import InputModel, Model, OutputModel
     from tracker.sdk.queries import query
     from tracker.sdk.storage import StorageManager
+    from tracker.sdk.task import Task
     from tracker.sdk.types import TaskTypes
 
 __version__ = "0.1.0"
@@ -61,6 +61,7 @@ _LAZY = {
     "Model": "tracker.sdk.models",
     "OutputModel": "tracker.sdk.models",
     "StorageManager": "tracker.sdk.storage",
+    "Task": "tracker.sdk.task",
     "TaskTypes": "tracker.sdk.types",
     "UsageError": "tracker.errors",
     "artifact": "tracker.sdk.artifacts",
@@ -73,7 +74,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
-    """Names that a script may not need are imported when it does."""
+    """What is asked for is imported then: the command line, which imports this package too, asks for none of it."""
     if name in _LAZY:
         from importlib import import_module
 

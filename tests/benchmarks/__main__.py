@@ -46,6 +46,7 @@ BENCHMARKS = (
         (
             Row("bare_ms", "bare interpreter, whole process", "ms", "reference"),
             Row("import_ms", "import tracker, over the bare interpreter", "ms", "<= 30"),
+            Row("task_ms", "from tracker import Task, over the bare interpreter", "ms", "<= 30"),
             Row("version_ms", "tracker --version, whole process", "ms", "<= 150"),
             Row("whole_ms", "import, init in a dirty git repository, one scalar, close", "ms", "<= 100"),
             Row("first_log_ms", "  of that: until the first scalar is kept", "ms", "<= 60"),

@@ -53,12 +53,14 @@ def main() -> None:
     repository(Path.cwd())
     bare, _ = wall(sys.executable, "-c", "pass")
     imported, _ = wall(sys.executable, "-c", "import tracker")
+    task, _ = wall(sys.executable, "-c", "from tracker import Task")
     version, _ = wall(sys.executable, "-m", "tracker", "--version")
     whole, out = wall(sys.executable, "run.py")
     init, first, close = json.loads(out.splitlines()[-1])
     found = {
         "bare_ms": bare,
         "import_ms": imported - bare,
+        "task_ms": task - bare,
         "version_ms": version,
         "whole_ms": whole,
         "init_ms": init * 1000,

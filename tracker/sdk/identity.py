@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from objstore.layout import is_key
 from tracker.errors import BadValue
@@ -16,8 +15,7 @@ CLEARML_TASK: Final = "CLEARML_TASK_ID"  # the same, as ClearML's agents say it
 OWNER: Final = "TRACKER_OWNER_PID"  # set beside TASK_ID for child processes: who owns the run
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):  # a dataclass would load `inspect` for each script that imports Task
     """The task's id; owner: whether this process's exit decides the run's status; shared: whether others report too;
     runs: whether a task that was there before is run again, so that its stored values go into the script.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker import layout
@@ -11,6 +10,8 @@ from tracker.errors import BadValue, TaskNotFound, UsageError
 from tracker.sdk.task.core import Core
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from tracker.sdk.artifacts import Artifacts

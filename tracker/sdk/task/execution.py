@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.errors import BadValue
@@ -11,6 +10,8 @@ from tracker.notice import say
 from tracker.sdk.task.parameters import Parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tracker.sdk.exchange import Requirements
 
 _PATIENCE = 300.0  # seconds that a reader waits for what is still being found out about the code
@@ -101,6 +102,8 @@ class Execution(Parameters):
 
         Raises BadValue for a file that is not there.
         """
+        from pathlib import Path
+
         from tracker.sdk import execution
 
         _warn_if_late("force_requirements_env_freeze")
