@@ -235,7 +235,7 @@ def test_hydra(examples: Examples) -> None:
     broken = examples.cli("run", "--clearml", "hydra_app.py", "lr=boom")
     assert broken.code == 1
     failed = Task.get_tasks(project_name="examples", task_filter={"status": ["failed"]})
-    assert [each.get_status_message() for each in failed] == ["ValueError: too much"]
+    assert [each.get_status_message() for each in failed] == [("failed", "ValueError: too much")]
 
 
 def test_config_files(examples: Examples) -> None:

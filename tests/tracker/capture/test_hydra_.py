@@ -42,8 +42,10 @@ def test_the_job_that_runs_when_the_task_begins_is_recorded_and_ends_it(recorder
     undo()
     assert names(recorder) == {}
     callbacks = Callbacks()
-    callbacks.on_job_start(config=config("lr=1", "+a.b=x=y", "~gone"), task_function=print)
+    running = config("lr=1", "+a.b=x=y", "~gone")
+    callbacks.on_job_start(config=running, task_function=print)
     undo = HydraCapture().install(recorder)
+    assert "hydra" in running
     assert names(recorder) == {"lr": "1", "a.b": "x=y", "~gone": ""}
     assert recorder.configurations == {"OmegaConf": ("lr: 0.1\n", "OmegaConf YAML")}
     problem = ValueError("no")
