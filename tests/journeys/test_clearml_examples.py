@@ -199,6 +199,21 @@ def test_click(examples: Examples) -> None:
     assert section(again, "Args")["runserver"] == "True"
 
 
+def test_jsonargparse(examples: Examples) -> None:
+    """Dotted names, and the command; run again without a word, all of it comes back, with its types."""
+    task = examples.run("jsonargparse_nested", "--arg1.opt1", "x", "fit", "--steps", "[1,2]")
+    assert section(task, "Args") == {
+        "arg1.opt1": "x",
+        "arg1.opt2": "3",
+        "nothing": "",
+        "subcommand": "fit",
+        "fit.steps": "[1, 2]",
+        "fit.fast": "False",
+    }
+    examples.again(task, "jsonargparse_nested", **{"Args__arg1.opt2": "5", "Args__fit.fast": "True"})
+    assert examples.said == "x 6 None fit [1, 2] True\n"
+
+
 def test_absl(examples: Examples) -> None:
     """Every flag, absl's own among them; run again, they have the stored values, of their types."""
     task = examples.run("absl_flags", "--echo", "hi", "--echo3", "9", "--words", "p,q")

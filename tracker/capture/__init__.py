@@ -21,6 +21,7 @@ CAPTURES: dict[str, tuple[str | None, str]] = {
     "console": (None, "tracker.capture.console:ConsoleCapture"),
     "hydra": ("hydra._internal.hydra", "tracker.capture.hydra_:HydraCapture"),
     "joblib": ("joblib", "tracker.capture.joblib_:JoblibCapture"),
+    "jsonargparse": ("jsonargparse", "tracker.capture.jsonargparse_:JsonargparseCapture"),
     "lightgbm": ("lightgbm", "tracker.capture.lightgbm_:LightgbmCapture"),
     "matplotlib": ("matplotlib.figure", "tracker.capture.matplotlib_:MatplotlibCapture"),
     "pytorch": ("torch", "tracker.capture.torch_:TorchCapture"),

@@ -12,7 +12,7 @@ from tracker.capture.imports import when_imported
 
 
 def watch(stored: Callable[[str], Mapping[str, str]], *, replays: bool) -> None:
-    """From now on hydra's jobs are known, and in a run again hydra, click and absl take what a section has stored."""
+    """From now on hydra's jobs and what jsonargparse parses are known; in a run again all take what is stored."""
 
     def hydra(_: object) -> None:
         from tracker.capture import hydra_
@@ -29,6 +29,12 @@ def watch(stored: Callable[[str], Mapping[str, str]], *, replays: bool) -> None:
 
         absl_.watch(lambda: stored(absl_.SECTION))
 
+    def jsonargparse(_: object) -> None:
+        from tracker.capture import jsonargparse_
+
+        jsonargparse_.watch(lambda: stored(jsonargparse_.SECTION))
+
+    when_imported("jsonargparse", jsonargparse)
     when_imported("hydra._internal.hydra", hydra)
     if replays:
         when_imported("click", click)

@@ -85,14 +85,15 @@ def _particular(name: str, key: str, choice: Any) -> str | Capture:
 
 def _arguments(parser: Any) -> list[str | Capture]:
     if not isinstance(parser, Mapping):
-        return ["argparse", "click"] if parser or parser is None else []
+        return ["argparse", "click", "jsonargparse"] if parser or parser is None else []
     if not parser:
         return []
     from tracker.capture.argparse_ import ArgparseCapture
     from tracker.capture.click_ import ClickCapture
+    from tracker.capture.jsonargparse_ import JsonargparseCapture
 
     wanted = {str(name): bool(on) for name, on in parser.items()}
-    return [ArgparseCapture(wanted), ClickCapture(wanted)]
+    return [ArgparseCapture(wanted), ClickCapture(wanted), JsonargparseCapture(wanted)]
 
 
 def _streams(streams: Any) -> list[str | Capture]:
