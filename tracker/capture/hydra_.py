@@ -91,7 +91,10 @@ def watch(
             values = guard.run(stored) or {}
             groups = partial(_is_group, self.config_loader)
             chosen = guard.run(merged, overrides, values, groups) if values else None
-            return original(self, config_name, task_function, chosen or overrides, *args, **kwargs)
+            if chosen:
+                overrides = chosen
+                kwargs.pop("parsed_overrides", None)  # since 1.4: what was made of those given
+            return original(self, config_name, task_function, overrides, *args, **kwargs)
 
         return run
 
