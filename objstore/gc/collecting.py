@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from objstore.rewrite import rewrite
 Roots = Callable[[], Iterable[Node]]
 
 _TRIES: Final = 10  # rounds that begin anew because other processes moved packs meanwhile
+_PATIENCE: Final = 2.0  # seconds in which a writer whose head is there ends what it has begun
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -87,17 +89,20 @@ class _Wish:
 
 def _settled(wish: _Wish) -> GcReport:
     """One round; begun anew where other processes moved packs while it looked, before it had changed anything."""
-    missing = 0
-    for _ in range(_TRIES):
+    missing, since = "", 0.0
+    for attempt in range(_TRIES):
         try:
             return _Round(wish).run()
         except Changed:
             continue
-        except Missing:
-            # A head may come just now, or a writer that is not complete takes its own back: what is lost is so twice.
-            missing += 1
-            if missing > 1:
+        except Missing as error:
+            # A head may come just now, and its writer put again what a collector took, or take its head back: lost is
+            # what stays so for longer than that takes.
+            if str(error) != missing:
+                missing, since = str(error), time.monotonic()
+            elif time.monotonic() - since >= _PATIENCE:
                 raise
+            time.sleep(0.01 * 2**attempt)
     raise Refused("other processes moved packs again and again: run it later")
 
 

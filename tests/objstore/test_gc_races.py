@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_collectors_without_a_grace_take_nothing_from_writers(store: Store, save
                 for e in Tree.decode(fresh.objects.read(head.commit.state, Kind.TREE)).entries
             ]
             assert found == [gc_child.content(number) for number in numbers]
+
+
+def test_a_head_whose_writer_is_not_done_yet_is_waited_for(store: Store, save: Save) -> None:
+    """A collector took its pack, and the disk takes its time before the writer sees that and puts it again."""
+    before = packs(store.root)
+    save(store, {"name": b"content"})
+    (pack_id,) = packs(store.root) - before
+    pack, held = store.root / layout.pack_path(pack_id), store.root.parent / "in hand"
+    pack.rename(held)
+    writer = threading.Timer(0.4, held.rename, [pack])
+    writer.start()
+    report = Store.open(store.root).gc(grace=0)
+    writer.join()
+    assert not report.refused
+    assert Store.open(store.root).fsck().clean
 
 
 @pytest.mark.parametrize("size", [1000, 9 << 20], ids=["small", "large"])
