@@ -35,6 +35,7 @@ _WHOLE_SHARE: Final = 0.9  # of such a pack's bytes that must be missing there
 _FRAME_SHARE: Final = 0.5  # of a frame's content that must be missing there for it to be copied as it is
 _LISTING_MAX: Final = 86_400.0  # seconds: a gc of the remote may give up what was claimed before that
 _STEP: Final = 1 * layout.MIB  # bytes between two reports of progress
+_NAMED: Final = 3  # tasks that an error names
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,50 @@ def push(
     """Put the living heads of the store at `root` (all, or of `keys`) on the remote, with everything they reach.
 
     keys without a head are passed over; progress(bytes of content sent, bytes to send). Only adds: an interrupted push
-    has put packs that nobody claims yet, and the next one goes on from there. Raises RemoteError; Corrupt for an
-    object that is damaged here, or a table that is damaged there; NotFound for an object that neither side has;
-    ReadOnly when the remote has features that this version may not write. Then no head of this push is shown.
+    has put packs that nobody claims yet, and the next one goes on from there. Raises RemoteError; Corrupt for a table
+    that is damaged there; ReadOnly when the remote has features that this version may not write: then no head of this
+    push is shown. Raises Corrupt for an object that is damaged here, and NotFound for one that neither side has, once
+    the heads that do not need it are there.
     """
+    spoilt: dict[ObjectId, _Spoilt] = {}
+    while True:
+        found = _push(root, objects, heads, remote, keys, spoilt, progress, now)
+        if isinstance(found, PushResult):
+            break
+        spoilt |= found
+    if spoilt:
+        raise _left_out(spoilt, len(found.heads))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoilt:
+    """A head that cannot be pushed, and why."""
+
+    head: Head
+    error: StoreError
+
+
+def _left_out(spoilt: dict[ObjectId, _Spoilt], pushed: int) -> StoreError:
+    """What is raised for heads that could not be pushed: of the sort of the first one's error."""
+    errors = [each.error for each in spoilt.values()]
+    paths = sorted({" / ".join(each.head.commit.path) for each in spoilt.values()})
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    rest = "the rest was" if pushed else "there was nothing else to push"
+    return type(errors[0])(f"{', '.join(paths[:_NAMED])}{more} not pushed, {rest}: {errors[0]}")
+
+
+def _push(
+    root: Path,
+    objects: Objects,
+    heads: Heads,
+    remote: Target,
+    keys: Collection[str] | None,
+    without: Collection[ObjectId],
+    progress: Progress | None,
+    now: Callable[[], float],
+) -> PushResult | dict[ObjectId, _Spoilt]:
+    """Push all heads but `without`; else, having shown none of them, those that turn out to need what is lost here."""
     started = now()
     objects.refresh()
     shown = look(root, remote)
@@ -82,7 +123,7 @@ def push(
     known = proved(shown)
     fresh = heads.sound(h for h in mine if h.id not in known)
     damaged = tuple(sorted(heads.damaged.items()))
-    todo = [h for h in fresh if not shown.outlives(h)]
+    todo = [h for h in fresh if h.id not in without and not shown.outlives(h)]
     if not todo:
         shown.remember(mine)
         return PushResult((), 0, 0, 0, shown.rolled_back, damaged)
@@ -92,10 +133,14 @@ def push(
         )
     plan = _Plan(objects, shown)
     plan.walk(todo)
+    if plan.lost:
+        return plan.spoilt(todo)
     with workplace(root) as folder, Outbox(folder, shown, remote) as outbox:
         _Packing(root, objects, plan, outbox, progress).run()
+    if plan.lost:
+        return plan.spoilt(todo)  # what was sent meanwhile is adopted by the next try
     if now() - started > _LISTING_MAX:
-        return push(root, objects, heads, remote, keys=keys, progress=progress, now=now)
+        return _push(root, objects, heads, remote, keys, without, progress, now)
     packs = {**plan.adopted, **outbox.packs}
     outbox.claim(packs, [h for h in todo if not shown.in_table(h)])
     new = tuple(h for h in todo if h.id not in shown.ids(h.key))
@@ -126,12 +171,14 @@ def export(
 ) -> Exported:
     """Put heads on an empty remote with what they reach, less what another one shows and the objects in `held`.
 
-    Its one table claims the packs put there, and nothing else. Raises as `push`.
+    Its one table claims the packs put there, and nothing else. Raises as `push`, and then no head is shown.
     """
     plan = _Plan(objects, shown, held)
     plan.walk(todo)
+    plan.refuse_lost()
     with workplace(root) as folder, Outbox(folder, look(None, remote), remote) as outbox:
         _Packing(root, objects, plan, outbox, progress).run()
+        plan.refuse_lost()
         outbox.claim(outbox.packs, todo)
     return Exported(len(plan.missing), outbox.bytes, len(outbox.packs), plan.rests_on())
 
@@ -155,9 +202,11 @@ class _Plan:
         self.missing = array("I")  # numbers in `reached`
         self.lacking = bytearray()  # per number in `reached`, whether it is among the missing
         self.adopted: dict[str, bytes] = {}  # packs that lie there unclaimed and are needed: their footers
+        # What is to be sent and cannot be: NotFound where neither side has it, Corrupt where it is damaged here.
+        self.lost: dict[ObjectId, StoreError] = {}
 
     def walk(self, todo: list[Head]) -> None:
-        """Raises NotFound for an object that neither side has, Corrupt for one that is damaged here."""
+        """Visit all that the heads reach; what is lost is noted, and what it names stays unknown."""
         stack = [(Kind.COMMIT, h.id) for h in reversed(todo)]
         self._name(stack)
         while stack:
@@ -170,6 +219,8 @@ class _Plan:
             if kind is Kind.BLOB and self.there.is_whole(object_id):
                 continue  # with its content: if it is a list of chunks here, that list is not needed
             below = self._below(kind, object_id)
+            if object_id in self.lost:
+                continue
             if object_id not in self.there or (
                 kind is Kind.BLOB and any(i not in self.there for _, i in below)
             ):
@@ -178,6 +229,28 @@ class _Plan:
                 self._name(self._required(kind, object_id, below))
             stack += reversed(below)
         self.adopted = self.there.relied_on(self.reached)
+
+    def refuse_lost(self) -> None:
+        """Raise the error of what is lost, if anything is."""
+        for error in self.lost.values():
+            raise error
+
+    def spoilt(self, todo: list[Head]) -> dict[ObjectId, _Spoilt]:
+        """The heads that reach what is lost, by id: what names it is spoilt, and what names that."""
+        named_by: dict[ObjectId, list[ObjectId]] = {}
+        for number, kind in enumerate(self.kinds):
+            object_id = self.reached.id(number)
+            for _, below in self._below(Kind(kind), object_id):
+                named_by.setdefault(below, []).append(object_id)
+        why = dict(self.lost)
+        stack = list(why)
+        while stack:
+            object_id = stack.pop()
+            for above in named_by.get(object_id, ()):
+                if above not in why:
+                    why[above] = why[object_id]
+                    stack.append(above)
+        return {h.id: _Spoilt(h, why[h.id]) for h in todo if h.id in why}
 
     def rests_on(self) -> dict[ObjectId, Kind]:
         """What lies there, and has to, since what is missing there names it."""
@@ -197,17 +270,19 @@ class _Plan:
         return below
 
     def _below(self, kind: Kind, object_id: ObjectId) -> list[Node]:
+        if object_id in self.lost:
+            return []
         try:
             return needs(self._objects, (kind, object_id))
         except NotFound:
-            if object_id in self.there:
-                return []  # a partial clone builds on what it never fetched
-            raise NotFound(
-                f"object {object_id} is neither in this store nor at {self._url}, so nothing was pushed: "
-                "pull it from where it is, or run fsck to see what needs it"
-            ) from None
+            if object_id not in self.there:  # else a partial clone builds on what it never fetched
+                self.lost[object_id] = NotFound(
+                    f"object {object_id} is neither in this store nor at {self._url}: pull it from where it is, or run "
+                    "fsck to see what needs it"
+                )
         except Corrupt as error:
-            raise _damaged(object_id, error) from error
+            self.lost[object_id] = _damaged(object_id, error)
+        return []
 
 
 class _Packing:
@@ -240,7 +315,11 @@ class _Packing:
             for number in self._plan.missing:
                 kind = Kind(self._plan.kinds[number])
                 if (kind is Kind.BLOB) is blobs and self._left[number]:
-                    self._send(self._ids.id(number), kind)
+                    object_id = self._ids.id(number)
+                    try:
+                        self._send(object_id, kind)
+                    except Corrupt as error:
+                        self._plan.lost[object_id] = error
             self._flush()
         self._outbox.finish()
 
@@ -378,4 +457,6 @@ class _Packing:
 
 
 def _damaged(object_id: ObjectId, error: Exception | None) -> Corrupt:
-    return Corrupt(f"object {object_id} is damaged in this store, so no head was pushed: run fsck ({error})")
+    return Corrupt(
+        f"object {object_id} is damaged in this store, so what needs it is not pushed: run fsck ({error})"
+    )

@@ -890,6 +890,40 @@ class TestDamageHere:
             Store.open(here.root).push(remote)
         assert not [name for name in remote.files if name.startswith("refs")]
 
+    @pytest.mark.parametrize("how", ["missing", "damaged"])
+    def test_what_is_lost_costs_only_the_heads_that_need_it(self, make: Make, how: str) -> None:
+        """The others are there, whole, before the error is raised; it names those that are not. Healed, they follow."""
+        here, there, remote = make("here"), make("there"), MemoryRemote()
+        shared, packs = b"shared " * 99, set[Path]()
+        for number in range(5):
+            before = set(here.root.glob("packs/*/*"))
+            content: Content = {"own": b"%d" % number * 99}
+            edit(here, number, content | {"shared": shared} if number in {1, 3} else content)
+            if number == 1:
+                packs = set(here.root.glob("packs/*/*")) - before
+        (lost,) = packs
+        data = lost.read_bytes()
+        if how == "missing":
+            lost.unlink()
+        else:
+            (place,) = here.objects.locate(hash_object(Kind.BLOB, shared))
+            frame = here.objects.footer(lost.stem).frames[place.entry.frame]
+            lost.write_bytes(flipped(data, frame.offset + frame.size - 1))
+        sort = NotFound if how == "missing" else Corrupt
+        names = "task / project 0 / task 3, task / project 1 / task 1"
+        with pytest.raises(sort, match=f"{names} not pushed, the rest was: "):
+            Store.open(here.root).push(remote)
+        there.clone(remote)
+        assert set(there.heads.live()) == {key(0), key(2), key(4)}
+        assert contents(there)
+        assert there.fsck().problems == ()
+        with pytest.raises(sort, match="not pushed, there was nothing else to push: "):
+            Store.open(here.root).push(remote)
+        lost.write_bytes(data)
+        assert {head.key for head in Store.open(here.root).push(remote).heads} == {key(1), key(3)}
+        there.pull(remote)
+        assert_same(here, there)
+
     def test_a_pull_heals_what_it_needs(self, make: Make) -> None:
         """An object that is damaged here is fetched, when a new head needs it."""
         here, there, remote = make("here"), make("there"), MemoryRemote()

@@ -157,6 +157,20 @@ def test_a_damaged_remote_is_an_integrity_error_and_the_rest_arrives(here: Cli, 
     assert here.at(here.folder / "new")("ls", "--json").json["total"] == 5
 
 
+def test_a_damaged_store_is_pushed_as_far_as_it_is_sound(here: Cli, sample: Sample) -> None:
+    """Exit code 4, one line that names what stayed; the other tasks are safe there."""
+    assert here("remote", "add", "other", "../other").code == 0
+    large = max((here.folder / ".tracker").glob("packs/*/*.pack"), key=lambda path: path.stat().st_size)
+    data = bytearray(large.read_bytes())
+    data[len(data) // 2] ^= 1
+    large.write_bytes(bytes(data))
+    done = here("push", "other")
+    assert (done.code, done.err.count("\n")) == (4, 1)
+    assert " not pushed, the rest was: object " in done.err
+    arrived = here.at(here.folder)("ls", "--json", "--store", "../other").json["tasks"]
+    assert {task["id"] for task in arrived} == {sample.ids[label] for label in ("hostile", "failed", "long")}
+
+
 def test_a_clone_that_stops_before_it_knows_its_remote_leaves_nothing(here: Cli) -> None:
     """A pull could not go on from it: the same clone again can."""
     script = (
