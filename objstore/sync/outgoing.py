@@ -175,7 +175,6 @@ def export(
     """
     plan = _Plan(objects, shown, held)
     plan.walk(todo)
-    plan.refuse_lost()
     with workplace(root) as folder, Outbox(folder, look(None, remote), remote) as outbox:
         _Packing(root, objects, plan, outbox, progress).run()
         plan.refuse_lost()

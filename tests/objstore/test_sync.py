@@ -915,6 +915,8 @@ class TestDamageHere:
             Store.open(here.root).push(remote)
         there.clone(remote)
         assert set(there.heads.live()) == {key(0), key(2), key(4)}
+        in_vain = there.objects.has(hash_object(Kind.BLOB, b"3" * 99))
+        assert in_vain is (how == "damaged")  # what is missing is known before anything is sent
         assert contents(there)
         assert there.fsck().problems == ()
         with pytest.raises(sort, match="not pushed, there was nothing else to push: "):
