@@ -38,7 +38,7 @@ _RANGE_MAX: Final = (
 _ALONE: Final = 8 * layout.MIB  # bytes out of one pack that get a pack of their own here; less is joined
 _LOOKS: Final = 3  # at a remote whose heads are folded into tables before they can be fetched
 _MANY: Final = 256  # heads; to walk fewer again at the next push costs less than to read every footer now
-_ABSENT_MAX: Final = 65_536  # objects that are known to be absent before they are fetched: 16 MB
+_ABSENT_MAX: Final = 16_384  # objects that are known to be absent before they are fetched: 4 MB
 _UNREADABLE: Final = (Corrupt, NotFound, Unsupported)
 _LISTS_MAX: Final = (
     64 * layout.MIB
